@@ -1,0 +1,29 @@
+"""Add new classes to a pretrained class-conditional GAN from a few images per class.
+
+    gan = cgt_tf.load_source("bundled:glyphs32")
+    images, endpoints = gan.generator(z, labels)
+
+See `cgt_tf.evaluation` for the metrics and the `cgt-*` commands for everything else.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+# Loaded on first use, so that `import cgt_tf` and `--help` do not wait for TensorFlow.
+_LAZY = {
+    "load_source": ("cgt_tf.importers.registry", "load_source"),
+    "Gan": ("cgt_tf.models.gan", "Gan"),
+    "GanSpec": ("cgt_tf.models.spec", "GanSpec"),
+    "InputError": ("cgt_tf.errors", "InputError"),
+    "evaluation": ("cgt_tf.evaluation", None),
+}
+__all__ = [*_LAZY]
+
+
+def __getattr__(name):
+    if name not in _LAZY:
+        raise AttributeError(f"module 'cgt_tf' has no attribute {name!r}")
+    module_name, attribute = _LAZY[name]
+    module = importlib.import_module(module_name)
+    return getattr(module, attribute) if attribute else module

@@ -1,0 +1,107 @@
+"""What every command does the same way: flags, help, one-line errors, exit status, quiet logs."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+from absl import app, flags, logging
+
+from cgt_tf.errors import InputError
+
+EXIT_INPUT_ERROR = 2
+_EXIT_INTERRUPTED = 130  # As shells report a command that was ended by Ctrl-C.
+_HELP = ("--help", "-help", "-h", "--helpshort", "-helpshort", "-?")
+
+
+def run(main: Callable[[list[str]], int | None], name: str, description: str = "") -> None:
+    """Runs a command and ends the process.
+
+    Exit status: what `main` returns (None is 0); 2 after one line on stderr for an `InputError`
+    or a wrong flag, after the lines of the error's `details` where it has some; 130 for Ctrl-C.
+    Anything else is a defect of this program and keeps its traceback.
+
+    Args:
+      main: called with the arguments that are not flags, the command's path first.
+      name: the command, for messages.
+      description: text of `--help` above the flags of the module that `main` is in.
+    """
+    # Set before TensorFlow is imported: its C++ part then logs errors only.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # File and class names are shown even where the terminal's encoding lacks their characters.
+    sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        app.run(main, flags_parser=lambda argv: _parse(argv, main, name, description))
+    except (InputError, flags.Error) as error:
+        details = getattr(error, "details", "")
+        if details:
+            print(details, file=sys.stderr)
+        message = " ".join(str(error).split()).removeprefix("ERROR:: ")
+        print(f"{name}: error: {message}", file=sys.stderr)
+        sys.exit(EXIT_INPUT_ERROR)
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        sys.exit(_EXIT_INTERRUPTED)
+
+
+def no_arguments(argv: Sequence[str]) -> None:
+    """`InputError` for arguments that are not flags; `argv[0]` is the command."""
+    if len(argv) > 1:
+        raise InputError(f"expected flags only (--name=value), got the argument {argv[1]!r}")
+
+
+def require(value: object, flag: str, meaning: str) -> None:
+    """`InputError` that names the flag, such as `--workdir`, if its value is empty."""
+    if not value:
+        raise InputError(f"expected {flag}={meaning}, got none (see --help)")
+
+
+def _parse(argv: list[str], main: Callable, name: str, description: str) -> list[str]:
+    # Not absl's own help: it finds no flags under a console script, and ends with status 1.
+    if any(argument in _HELP for argument in _before_dashes(argv[1:])):
+        print(f"{description.strip()}\n\nflags:\n{_flags_help(main)}")
+        print(f"\nTry {name} --helpfull for the flags of the libraries.")
+        sys.exit(0)
+    arguments = flags.FLAGS(argv)
+    if flags.FLAGS["verbosity"].using_default_value:
+        # TFDS tells of every file at the level INFO. absl.app leaves a verbosity alone that differs
+        # from the default.
+        flags.FLAGS["verbosity"].value = logging.WARNING
+        flags.FLAGS["verbosity"].using_default_value = False
+    return arguments
+
+
+def _before_dashes(arguments: Sequence[str]) -> Iterator[str]:
+    """Arguments up to `--`, after which nothing is a flag."""
+    for argument in arguments:
+        if argument == "--":
+            return
+        yield argument
+
+
+def _flags_help(main: Callable) -> str:
+    # absl files the flags of a script under its path.
+    module = sys.argv[0] if main.__module__ == "__main__" else main.__module__
+    lines = []
+    for flag in sorted(flags.FLAGS.flags_by_module_dict().get(module, ()), key=lambda f: f.name):
+        if flag.name == "config":
+            continue
+        lines.append(f"  --{flag.name}: {' '.join(flag.help.split())}")
+        if flag.default_as_str not in (None, "''", "'false'"):
+            lines[-1] += f" (default {flag.default_as_str})"
+    if "config" in flags.FLAGS:
+        lines.extend(_fields_help(flags.FLAGS["config"].default, "config"))
+    return "\n".join(lines)
+
+
+def _fields_help(config: object, prefix: str) -> Iterator[str]:
+    """A line for every field of a config dataclass with its default value."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _fields_help(value, f"{prefix}.{field.name}")
+        else:
+            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            yield f"  --{prefix}.{field.name}={shown}"

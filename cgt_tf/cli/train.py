@@ -1,0 +1,67 @@
+"""cgt-train: trains a GAN from scratch or transfers one to new classes.
+
+  cgt-train --flagfile=configs/glyphs_transfer.flags --workdir=runs/glyphs
+  cgt-train --config.data.train=photos/ --config.source=model:my_gan --workdir=runs/photos
+
+A run that was stopped goes on where its last checkpoint is when the same command is given again.
+"""
+
+import json
+
+from absl import flags
+from ml_collections import config_flags
+
+from cgt_tf import config as configs
+from cgt_tf.cli import common
+
+_CONFIG = config_flags.DEFINE_config_dataclass("config", configs.Config())
+_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; new, or one to resume.")
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Print the resolved config, the class map and parameter counts, and stop."
+)
+
+
+def main(argv):
+    common.no_arguments(argv)
+    config = _CONFIG.value
+    configs.validate(config)
+    if not _DRY_RUN.value:
+        common.require(_WORKDIR.value, "--workdir", "directory of the run")
+
+    from cgt_tf.cli import wiring
+    from cgt_tf.training.loop import TrainingRun
+    from cgt_tf.training.run_dir import RunDir
+
+    session = wiring.Session.create(config)
+    if _DRY_RUN.value:
+        print(json.dumps(configs.to_dict(config), indent=2, ensure_ascii=False))
+        print(session.summary())
+        return
+    print(session.summary(), flush=True)
+    evaluator = session.evaluator() if config.evaluation.every else None
+    run = RunDir(_WORKDIR.value)
+    run.open(config)
+
+    def evaluate(sample, step):
+        return common.scores(session.evaluate(evaluator, sample, step))
+
+    training = TrainingRun(
+        config,
+        run,
+        session.strategy,
+        session.method,
+        session.gan,
+        session.train_images,
+        evaluate if evaluator else None,
+    )
+    training.train()
+    print(f"checkpoints: {run.checkpoints}\nsamples: {run.samples}")
+    print(f"next: cgt-evaluate --workdir={run.path}; cgt-export --workdir={run.path} --output=model")
+
+
+def entry_point():
+    common.run(main, "cgt-train", __doc__)
+
+
+if __name__ == "__main__":
+    entry_point()

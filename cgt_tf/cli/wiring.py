@@ -1,0 +1,169 @@
+"""What the commands share: from a config to networks, data and an evaluator."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from cgt_tf import config as configs
+from cgt_tf.config import Config
+from cgt_tf.data.image_set import ImageSet
+from cgt_tf.data.sources import load_train_and_heldout
+from cgt_tf.errors import InputError
+from cgt_tf.evaluation.features import load_feature_net
+from cgt_tf.evaluation.protocol import Evaluator
+from cgt_tf.importers.native import save_model
+from cgt_tf.importers.registry import load_source
+from cgt_tf.methods.base import DataSpec, TransferMethod, select_variables
+from cgt_tf.methods.registry import create_method
+from cgt_tf.models.gan import Gan
+from cgt_tf.training.run_dir import RunDir
+from cgt_tf.training.state import TrainState
+from cgt_tf.training.strategy import create_strategy
+
+
+@dataclasses.dataclass
+class Session:
+    """A config come to life: strategy, data, and the networks that the method built."""
+
+    config: Config
+    strategy: tf.distribute.Strategy
+    method: TransferMethod
+    gan: Gan
+    train_images: ImageSet
+    heldout: ImageSet | None
+
+    @classmethod
+    def create(cls, config: Config) -> "Session":
+        keras.utils.set_random_seed(config.seed)
+        if config.training.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        strategy = create_strategy(config.training.strategy, config.training.batch_size)
+        method = create_method(config)
+        with strategy.scope():
+            source = None
+            if config.method.name != "scratch":
+                source = load_source(config.source, config.discriminator or None)
+            resolution = source.spec.resolution if source else config.model.resolution
+            train_images, heldout = load_data(config, resolution)
+            gan = method.build(source, DataSpec(train_images.class_names, resolution))
+        return cls(config, strategy, method, gan, train_images, heldout)
+
+    def evaluator(self) -> Evaluator:
+        """Scores against the held-out images, or the training images where there are none."""
+        evaluation = self.config.evaluation
+        return Evaluator(
+            load_feature_net(evaluation.features),
+            self.heldout or self.train_images,
+            evaluation.num_samples,
+            evaluation.metrics,
+            evaluation.batch_size,
+            self.config.seed,
+            reference_is_training=self.heldout is None,
+        )
+
+    def evaluate(self, evaluator: Evaluator, sample, step: int) -> dict:
+        """The full result of one evaluation of `sample(z, labels)`."""
+        spec = self.gan.spec
+        return evaluator.evaluate(
+            sample,
+            spec.num_classes,
+            spec.dim_z,
+            checkpoint_step=step,
+            bn_statistics="running",
+            class_names=self.gan.class_names,
+        )
+
+    def sample_function(self):
+        """Compiled `sample(z, labels)` -> float32 images of the new classes."""
+        return tf.function(lambda z, labels: self.gan.generator(z, labels)[0])
+
+    def save_native(self, run: RunDir, directory: str, step: int):
+        """Writes the networks as a source for further transfers; only nets trained from scratch.
+
+        A transferred generator is written folded, as a SavedModel: its new classes depend on
+        the old ones.
+        """
+        if self.config.method.name != "scratch":
+            raise InputError(
+                f"--format=native needs a run of method scratch, got {self.config.method.name}"
+            )
+        provenance = {
+            "run": run.path.name,
+            "step": step,
+            "generator_average": self.config.training.ema_decay,
+            "training_images": self.train_images.name,
+            "config": configs.to_dict(self.config),
+        }
+        return save_model(self.gan, directory, provenance)
+
+    def restore(self, run: RunDir, which: str) -> int:
+        """Puts a checkpoint's averaged generator into the networks; returns its step."""
+        step = run.resolve_checkpoint(which)
+        (stage,) = self.method.stages()
+        with self.strategy.scope():
+            state = TrainState(self.gan, stage, self.config)
+        state.restore(run.checkpoint_path(step))
+        if state.average:
+            state.average.overwrite()
+        return step
+
+    def summary(self) -> str:
+        """Class map and parameter counts, for `--dry_run` and the log."""
+        (stage,) = self.method.stages()
+        lines = ["class map (label, images, name):"]
+        counts = np.bincount(self.train_images.labels, minlength=len(self.gan.class_names))
+        for label, (name, count) in enumerate(zip(self.gan.class_names, counts, strict=True)):
+            lines.append(f"  {label:4d} {count:6d}  {name}")
+        heldout = f"{self.heldout.name}, {len(self.heldout.labels)} images" if self.heldout else None
+        lines.append(f"training images: {self.train_images.name}, {sum(counts)}")
+        lines.append(f"held-out images: {heldout or 'none; scores use the training images'}")
+        for network, patterns in (
+            (self.gan.generator, stage.generator),
+            (self.gan.discriminator, stage.discriminator),
+        ):
+            trainable = network.trainable_variables
+            trained = select_variables(trainable, patterns)
+            trained_size, size = _size(trained), _size(trainable)
+            lines.append(
+                f"{network.name}: {trained_size:,} parameters trained in {len(trained)} variables, "
+                f"{size - trained_size:,} frozen"
+            )
+        return "\n".join(lines)
+
+
+def load_data(config: Config, resolution: int) -> tuple[ImageSet, ImageSet | None]:
+    """The few-shot training images and the held-out ones of a config."""
+    data = config.data
+    return load_train_and_heldout(
+        data.train,
+        resolution=resolution,
+        classes=data.classes,
+        images_per_class=data.images_per_class,
+        seed=config.seed,
+        cache_dir=data.cache_dir or None,
+        heldout_spec=data.heldout,
+    )
+
+
+def open_run(workdir: str, checkpoint: str, heldout: str = "") -> tuple[RunDir, Session, int]:
+    """A finished or running run with its averaged generator of a checkpoint, on one device.
+
+    Args:
+        workdir: the run's directory.
+        checkpoint: `best`, `last` or a step.
+        heldout: data spec of other held-out images than the run's.
+    """
+    run = RunDir(workdir)
+    config = run.load_config()
+    run.resolve_checkpoint(checkpoint)
+    config.training.strategy = "one_device"
+    if heldout:
+        config.data.heldout = heldout
+    session = Session.create(config)
+    return run, session, session.restore(run, checkpoint)
+
+
+def _size(variables) -> int:
+    return sum(int(np.prod(variable.shape)) for variable in variables)

@@ -1,0 +1,180 @@
+"""Every knob of a run, typed. The absl flags `--config.<group>.<field>` come from these classes."""
+
+import dataclasses
+
+from cgt_tf.errors import InputError
+
+METHODS = ("cgan_transfer", "scratch")
+STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
+REDUCTIONS = ("mean", "sum")
+METRICS = ("fid", "kmmd")
+
+
+@dataclasses.dataclass(kw_only=True)
+class DataConfig:
+    """Training images and the held-out images they are judged by.
+
+    Specs: `bundled:glyphs[/subset]`, `tfds:<name[:version]>[/split]`, a directory of class folders,
+    or a prepared dataset directory.
+    """
+
+    train: str = "bundled:glyphs/target"
+    heldout: str = ""  # empty: the spec's own test split, else what the few-shot draw leaves over
+    classes: tuple[str, ...] = ()  # empty: all
+    images_per_class: int = 0  # 0: all; else drawn by `seed`
+    flip: bool = False  # random horizontal flips
+    cache_dir: str = ""  # empty: $CGT_TF_CACHE, else ~/.cache/cgt_tf
+
+
+@dataclasses.dataclass(kw_only=True)
+class ModelConfig:
+    """Networks trained from scratch; a transfer takes its networks from the source."""
+
+    resolution: int = 32
+    channels: int = 0  # width multiplier; 0: the published one
+    dim_z: int = 0  # 0: the published one
+    hierarchical: bool = True  # chunks of z go to every block; False: all to the first layer
+    shared_dim: int = 128  # shared class embedding; 0: one table a layer
+    g_widths: tuple[int, ...] = ()  # explicit widths instead of `channels` times the table
+    d_widths: tuple[int, ...] = ()
+    d_halvings: int = 0  # halving blocks of D, with `d_widths`; 0: all but the last
+    attention: tuple[int, ...] = ()  # feature map sides that get self-attention, in G and D
+    fused: bool = True  # fused resampling convolutions; False: the plain form
+
+
+@dataclasses.dataclass(kw_only=True)
+class MethodConfig:
+    """The transfer method; regularisers as in methods' scripts (section 4.2 of the paper)."""
+
+    name: str = "cgan_transfer"
+    l1_scores: float = 0.01  # weight of |S|
+    l2_residual: float = 0.1  # weight of R^2
+    reduction: str = "mean"  # over each tensor; tensors are summed
+    scores_std: float = 0.005  # spread of the initial scores around 1 / N
+
+
+@dataclasses.dataclass(kw_only=True)
+class OptimizerConfig:
+    """Adam of one network."""
+
+    learning_rate: float = 1e-4
+    beta_1: float = 0.0
+    beta_2: float = 0.999
+    epsilon: float = 1e-6
+
+
+@dataclasses.dataclass(kw_only=True)
+class TrainingConfig:
+    """The loop."""
+
+    steps: int = 1000  # generator updates
+    batch_size: int = 64  # images of one pass, over all replicas
+    accumulation: int = 1  # passes averaged into one update
+    d_steps: int = 1  # discriminator updates a generator update
+    ema_decay: float = 0.999  # of the generator; 0: no averaging
+    ema_start: int = 0  # until this step the average is the generator itself
+    strategy: str = "auto"  # auto | one_device | mirrored | multi_worker
+    deterministic: bool = True  # deterministic TensorFlow ops: resume is exact
+    log_every: int = 20
+    sample_every: int = 200
+    checkpoint_every: int = 200
+
+
+@dataclasses.dataclass(kw_only=True)
+class EvaluationConfig:
+    """Scores on a schedule, and what `cgt-evaluate` computes by default."""
+
+    every: int = 200  # steps; 0: never during training
+    features: str = "bundled:glyph_classifier"  # or inception[:<dir>], or a Keras model file
+    num_samples: int = 2000
+    metrics: tuple[str, ...] = ("fid", "kmmd")
+    batch_size: int = 100
+
+
+@dataclasses.dataclass(kw_only=True)
+class Config:
+    """One run. `source` and `discriminator` are handles; see `cgt_tf.load_source`."""
+
+    seed: int = 0
+    source: str = "bundled:glyphs32"
+    discriminator: str = ""  # empty: the source's own
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    method: MethodConfig = dataclasses.field(default_factory=MethodConfig)
+    generator: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    discriminator_optimizer: OptimizerConfig = dataclasses.field(
+        default_factory=lambda: OptimizerConfig(learning_rate=4e-4)
+    )
+    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
+
+
+def validate(config: Config) -> None:
+    """Raises InputError for the first value out of its range; needs no TensorFlow."""
+    _one_of("method.name", config.method.name, METHODS)
+    _one_of("method.reduction", config.method.reduction, REDUCTIONS)
+    _one_of("training.strategy", config.training.strategy, STRATEGIES)
+    for metric in config.evaluation.metrics:
+        _one_of("evaluation.metrics", metric, METRICS)
+    for name in ("steps", "batch_size", "accumulation", "d_steps", "log_every"):
+        _at_least(f"training.{name}", getattr(config.training, name), 1)
+    for name in ("sample_every", "checkpoint_every", "ema_start"):
+        _at_least(f"training.{name}", getattr(config.training, name), 0)
+    _at_least("evaluation.num_samples", config.evaluation.num_samples, 2)
+    _at_least("evaluation.batch_size", config.evaluation.batch_size, 1)
+    _at_least("evaluation.every", config.evaluation.every, 0)
+    _at_least("data.images_per_class", config.data.images_per_class, 0)
+    for name in ("l1_scores", "l2_residual", "scores_std"):
+        _at_least(f"method.{name}", getattr(config.method, name), 0)
+    for group in ("generator", "discriminator_optimizer"):
+        optimizer = getattr(config, group)
+        _at_least(f"{group}.learning_rate", optimizer.learning_rate, 0)
+        for beta in ("beta_1", "beta_2"):
+            _below_one(f"{group}.{beta}", getattr(optimizer, beta))
+    _below_one("training.ema_decay", config.training.ema_decay)
+    if not config.data.train:
+        raise InputError("--config.data.train must name a dataset or a directory, got ''")
+    if config.method.name != "scratch" and not config.source:
+        raise InputError(f"--config.source must be a handle for {config.method.name}, got ''")
+
+
+def _one_of(name, value, choices):
+    if value not in choices:
+        raise InputError(f"--config.{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def _at_least(name, value, least):
+    if value < least:
+        raise InputError(f"--config.{name} must be at least {least}, got {value}")
+
+
+def _below_one(name, value):
+    if not 0 <= value < 1:
+        raise InputError(f"--config.{name} must be in [0, 1), got {value}")
+
+
+def to_dict(config: Config) -> dict:
+    """Plain nested dict, as written to `config.json`; tuples become lists there."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(values: dict) -> Config:
+    """The inverse of `to_dict`, also after a JSON round trip; an unknown field is an InputError."""
+    return _from_dict(Config, values, "")
+
+
+def _from_dict(cls, values, prefix):
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise InputError(f"unknown config field {prefix}{unknown[0]}")
+    defaults = cls()
+    arguments = {}
+    for name, value in values.items():
+        default = getattr(defaults, name)
+        if dataclasses.is_dataclass(default):
+            value = _from_dict(type(default), value, f"{prefix}{name}.")
+        elif isinstance(default, tuple):
+            value = tuple(value)
+        arguments[name] = value
+    return cls(**arguments)

@@ -1,0 +1,1 @@
+"""Data sets: bundled glyphs, image folders, prepared TFDS data and input pipelines."""

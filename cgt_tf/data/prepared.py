@@ -1,0 +1,196 @@
+"""A prepared dataset: a TFDS directory with split `train` and a manifest, written atomically.
+
+    <dir>/manifest.json                               `Manifest`
+    <dir>/dataset_info.json features.json label.labels.txt
+    <dir>/cgt_folder-train.tfrecord-00000-of-00001    image PNG uint8 [R, R, 3], label
+
+`tfds.builder_from_directory(<dir>)` loads it. There is one shard, so the order of the examples is
+the order of writing under every TFDS version.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from cgt_tf.data.scan import Skipped
+from cgt_tf.errors import InputError
+
+MANIFEST_NAME = "manifest.json"
+DATASET_NAME = "cgt_folder"
+_RECORDS_NAME = f"{DATASET_NAME}-train.tfrecord-00000-of-00001"
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What a prepared dataset holds and what it was made from."""
+
+    class_names: tuple[str, ...]
+    counts: tuple[int, ...]  # Images per class, in the order of class_names.
+    skipped: tuple[Skipped, ...]
+    dropped_classes: tuple[str, ...]
+    enlarged: int  # Images whose square was smaller than the resolution.
+    resolution: int
+    resize_rule: str
+    content_sha256: str
+    pillow_version: str
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """One line for each thing about the data that will limit a training."""
+        lines = [
+            f"class {name!r} has no usable image and was dropped" for name in self.dropped_classes
+        ]
+        for name, count in zip(self.class_names, self.counts, strict=True):
+            if count == 1:
+                lines.append(
+                    f"class {name!r} has 1 image: nothing is left to hold out for evaluation"
+                )
+        if len(self.class_names) == 1:
+            lines.append("there is only 1 class")
+        if self.enlarged:
+            lines.append(
+                f"{self.enlarged} of {sum(self.counts)} images are smaller than "
+                f"{self.resolution}x{self.resolution} and were enlarged"
+            )
+        return tuple(lines)
+
+    def describe_classes(self) -> str:
+        """Table of label, number of images and name, one class per line."""
+        rows = enumerate(zip(self.counts, self.class_names, strict=True))
+        return "\n".join(
+            ("label images  class", *(f"{i:5d} {n:6d}  {name}" for i, (n, name) in rows))
+        )
+
+    def to_json(self) -> str:
+        """Manifest as indented JSON text."""
+        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Inverse of `to_json`; `InputError` if the text is something else."""
+        try:
+            fields = json.loads(text)
+            fields["skipped"] = tuple(Skipped(**item) for item in fields["skipped"])
+            for name in ("class_names", "counts", "dropped_classes"):
+                fields[name] = tuple(fields[name])
+            return cls(**fields)
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"expected a manifest of a prepared dataset: {error}") from None
+
+
+def read_manifest(directory: pathlib.Path) -> Manifest | None:
+    """Manifest of a complete dataset prepared by this package, None for anything else."""
+    needed = (MANIFEST_NAME, "dataset_info.json", "features.json", _RECORDS_NAME)
+    if not all((directory / name).is_file() for name in needed):
+        return None
+    return Manifest.from_json((directory / MANIFEST_NAME).read_text(encoding="utf-8"))
+
+
+def cache_root(cache_dir: str | os.PathLike[str] | None = None) -> pathlib.Path:
+    """`cache_dir`, else the environment variable CGT_TF_CACHE, else ~/.cache/cgt_tf."""
+    chosen = cache_dir or os.environ.get("CGT_TF_CACHE") or "~/.cache/cgt_tf"
+    return pathlib.Path(chosen).expanduser().resolve()
+
+
+@contextlib.contextmanager
+def staged_directory(target: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields an empty directory that takes the place of `target` when the block succeeds.
+
+    On failure `target` is as it was, and neither temporary files nor new parents are left. A
+    dataset that is already at `target` is replaced; the caller has made sure that it may be.
+
+    Raises:
+      InputError: the place cannot be written to.
+    """
+    missing = [parent for parent in target.parents if not parent.exists()]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the target: a rename is atomic within one file system only.
+        temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        _remove_empty(missing)
+        raise InputError(
+            f"expected a place to write to, got {target}: {error.strerror or error}"
+        ) from None
+    try:
+        new = temporary / "new"
+        new.mkdir()  # Unlike the private directory of mkdtemp, this one follows the umask.
+        yield new
+        _swap(new, target, temporary / "old")
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        _remove_empty(missing)
+
+
+def write_records(
+    directory: pathlib.Path,
+    examples: Iterable[tuple[bytes, int]],
+    class_names: Iterable[str],
+    resolution: int,
+) -> None:
+    """Writes the records and TFDS metadata of a dataset into an empty directory.
+
+    Args:
+      directory: empty directory.
+      examples: PNG bytes and label; consumed before `class_names` is.
+      class_names: names of the labels 0, 1, ...
+      resolution: side of the images.
+    """
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    image = tfds.features.Image(shape=(resolution, resolution, 3), encoding_format="png")
+    # A ClassLabel needs the number of classes, known only when all images are decoded; a plain
+    # int64 is stored the same way.
+    record = tfds.features.FeaturesDict({"image": image, "label": np.int64})
+    count, size = 0, 0
+    with tf.io.TFRecordWriter(str(directory / _RECORDS_NAME)) as writer:
+        for png, label in examples:
+            serialized = record.serialize_example(
+                record.encode_example({"image": png, "label": label})
+            )
+            writer.write(serialized)
+            count, size = count + 1, size + len(serialized)
+    features = tfds.features.FeaturesDict(
+        {"image": image, "label": tfds.features.ClassLabel(names=list(class_names))}
+    )
+    template = tfds.core.ShardedFileTemplate(
+        data_dir=directory, dataset_name=DATASET_NAME, split="train", filetype_suffix="tfrecord"
+    )
+    split = tfds.core.SplitInfo(
+        name="train", shard_lengths=[count], num_bytes=size, filename_template=template
+    )
+    tfds.folder_dataset.write_metadata(
+        data_dir=str(directory),
+        features=features,
+        split_infos=[split],
+        filename_template=template,
+        supervised_keys=("image", "label"),
+        description=f"Images of class folders at {resolution}x{resolution}; see {MANIFEST_NAME}.",
+    )
+
+
+def _swap(new: pathlib.Path, target: pathlib.Path, old: pathlib.Path) -> None:
+    if target.exists():
+        os.replace(target, old)
+    try:
+        os.replace(new, target)
+    except OSError:
+        if old.exists() and not target.exists():
+            os.replace(old, target)
+        raise
+
+
+def _remove_empty(directories: Iterable[pathlib.Path]) -> None:
+    for directory in directories:  # Innermost first.
+        with contextlib.suppress(OSError):
+            directory.rmdir()

@@ -1,0 +1,237 @@
+"""Data specs: the text that names images on a command line -> an `ImageSet`.
+
+    bundled:glyphs[/subset][/split]               subset source, target (the default) or all
+    tfds:<name>[/config][:version][/split]        any TFDS dataset with an image and a class label
+    <directory of class folders>                  prepared in the cache, see folders.py
+    <prepared dataset directory>                  made by cgt-prepare, or by TFDS itself
+
+Only TFDS specs are ambiguous: in `tfds:a/b` without a version, `b` is a split if it begins with
+train, test, validation, val, all or unlabeled, else a config. `tfds:a/b/c` and `tfds:a:1.0.0/c`
+always end with a split, which may be a slice such as `train[:80%]`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from absl import logging
+
+from cgt_tf.data import decode, image_set, tfds_reader
+from cgt_tf.data.folders import describe_skipped, prepare_folder
+from cgt_tf.data.image_set import ImageSet
+from cgt_tf.data.prepared import cache_root
+from cgt_tf.errors import InputError
+
+HELDOUT_SPLITS = ("test", "validation")
+MINIMUM_LEFT_OVER = 50  # Images per class; with fewer no held-out metric means anything.
+
+_GLYPH_SUBSETS = {"source": ("source",), "target": ("target",), "all": ("source", "target")}
+_SPLIT_NAME = re.compile(r"(train|test|validation|val|all|unlabeled)([^a-z]|$)")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """An opened spec: one or more TFDS builders whose classes follow each other."""
+
+    name: str
+    builders: tuple[tfds_reader.Builder, ...]
+    split: str | None  # As the spec names it.
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(name for part in self.builders for name in tfds_reader.class_names(part))
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self.builders[0].info.splits)
+
+    def labels(self, split: str) -> np.ndarray:
+        """int32 [n], in the order of `read`; -1 where an image has no label."""
+        parts, offset = [], 0
+        for builder in self.builders:
+            part = tfds_reader.read_labels(builder, split)
+            parts.append(np.where(part < 0, -1, part + offset))
+            offset += len(tfds_reader.class_names(builder))
+        return np.concatenate(parts)
+
+    def read(self, split: str, wanted: np.ndarray, resolution: int) -> np.ndarray:
+        """Images uint8 [k, R, R, 3] where the mask `wanted`, bool [n], holds."""
+        parts, offset = [], 0
+        for builder in self.builders:
+            count = builder.info.splits[split].num_examples
+            mask = wanted[offset : offset + count]
+            parts.append(tfds_reader.read_images(builder, split, mask, resolution))
+            offset += count
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+
+def load_images(
+    spec: str,
+    *,
+    resolution: int,
+    split: str | None = None,
+    classes: Sequence[str] = (),
+    images_per_class: int = 0,
+    seed: int = 0,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> ImageSet:
+    """Loads the images that a spec names.
+
+    Only the chosen images are decoded and held, so a large dataset need not fit in memory.
+
+    Args:
+      spec: see the head of this file.
+      resolution: side of the images; others are cropped and resized by the rule of decode.py.
+      split: None is the split that the spec names, else "train".
+      classes: names of the classes to take, in the order of their labels; () is all.
+      images_per_class: size of the few-shot draw, see `ImageSet.few_shot`; 0 is all images.
+      seed: seed of that draw.
+      cache_dir: see `prepared.cache_root`.
+
+    Raises:
+      InputError: unknown spec, split or class, too few images, or data that cannot be read.
+    """
+    source = _open(spec, decode.check_resolution(resolution), cache_dir)
+    if split is not None and source.split is not None and split != source.split:
+        raise InputError(f"expected split {split!r}, got the spec {spec!r} for {source.split!r}")
+    split = split or source.split or "train"
+    names, labels = _select(source, split, classes)
+    return _load(source, split, names, labels, resolution, images_per_class, seed)[0]
+
+
+def load_train_and_heldout(
+    spec: str,
+    *,
+    resolution: int,
+    classes: Sequence[str] = (),
+    images_per_class: int = 0,
+    seed: int = 0,
+    cache_dir: str | os.PathLike[str] | None = None,
+    heldout_spec: str = "",
+) -> tuple[ImageSet, ImageSet | None]:
+    """Loads training images and, where there are any, held-out images of the same classes.
+
+    The held-out images are the first of these: what `heldout_spec` names; the spec's own split
+    `test` or else `validation`, if it has images of every class; what the few-shot draw left
+    over, if that is `MINIMUM_LEFT_OVER` images of every class.
+
+    Returns:
+      Training images, and held-out images with the same classes in the same order, or None.
+
+    Raises:
+      InputError: as `load_images`; also for a class that `heldout_spec` lacks.
+    """
+    source = _open(spec, decode.check_resolution(resolution), cache_dir)
+    split = source.split or "train"
+    names, labels = _select(source, split, classes)
+    train, rest = _load(source, split, names, labels, resolution, images_per_class, seed)
+    if heldout_spec:
+        other = _open(heldout_spec, resolution, cache_dir)
+        candidates = [name for name in (*HELDOUT_SPLITS, "train") if name in other.splits]
+        other_split = other.split or next(iter(candidates), "test")
+        _, other_labels = _select(other, other_split, names)
+        return train, _load(other, other_split, names, other_labels, resolution)[0]
+    used = re.split(r"\W", split)[0]
+    for own in HELDOUT_SPLITS:
+        if own in source.splits and own != used:
+            own_labels = _chosen_labels(source, own, names)
+            if len(np.unique(own_labels[own_labels >= 0])) == len(names):
+                return train, _load(source, own, names, own_labels, resolution)[0]
+    numbers = np.bincount(labels[rest & (labels >= 0)], minlength=len(names))
+    if numbers.min() < MINIMUM_LEFT_OVER:
+        return train, None
+    left = _load(source, split, names, np.where(rest, labels, -1), resolution)[0]
+    draw = image_set.few_shot_name(images_per_class, seed)
+    return train, dataclasses.replace(left, name=f"{left.name} (without {draw})")
+
+
+def _select(
+    source: _Source, split: str, classes: Sequence[str]
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names of the chosen classes, and labels int32 [n] among them, -1 for the others."""
+    tfds_reader.check_split(source.builders[0], split, source.name)
+    names = tuple(classes) or source.class_names
+    labels = _chosen_labels(source, split, names)
+    image_set.check_no_empty_class(labels, names, f"{source.name}, split {split}")
+    return names, labels
+
+
+def _chosen_labels(source: _Source, split: str, names: Sequence[str]) -> np.ndarray:
+    known = source.class_names
+    old = image_set.class_indices(known, names, source.name)
+    return image_set.renumber(source.labels(split), old, len(known))
+
+
+def _load(
+    source: _Source,
+    split: str,
+    names: tuple[str, ...],
+    labels: np.ndarray,
+    resolution: int,
+    images_per_class: int = 0,
+    seed: int = 0,
+) -> tuple[ImageSet, np.ndarray]:
+    """The chosen images, and the mask, bool [n], of the ones that were left over."""
+    name = f"{source.name}, split {split}"
+    chosen = labels >= 0
+    if images_per_class:
+        chosen = image_set.draw_few_shot(labels, names, images_per_class, seed, name)
+        name = f"{name} ({image_set.few_shot_name(images_per_class, seed)})"
+    images = source.read(split, chosen, resolution)
+    return ImageSet(images, labels[chosen], names, name), ~chosen
+
+
+def _open(spec: str, resolution: int, cache_dir: str | os.PathLike[str] | None) -> _Source:
+    if spec.startswith("bundled:"):
+        return _open_bundled(spec, cache_dir)
+    if spec.startswith("tfds:"):
+        name, split = _split_tfds_spec(spec)
+        return _Source(spec, (tfds_reader.open_named(name),), split)
+    path = pathlib.Path(spec).expanduser()
+    if not spec or not path.is_dir():
+        raise InputError(
+            "expected bundled:glyphs[/subset], tfds:<name>, a directory of class folders or a "
+            f"prepared dataset, got {spec!r}"
+        )
+    if not (path / "features.json").is_file():
+        done = prepare_folder(path, resolution, cache_dir=cache_dir)
+        logging.info("%s is prepared in %s", spec, done.path)
+        for line in (*done.manifest.warnings, describe_skipped(done.manifest.skipped)):
+            if line:
+                logging.warning("%s: %s", spec, line)
+        path = done.path
+    return _Source(spec, (tfds_reader.open_directory(path),), None)
+
+
+def _open_bundled(spec: str, cache_dir: str | os.PathLike[str] | None) -> _Source:
+    from cgt_tf.data import glyphs  # Matplotlib takes a while; only this spec needs it.
+
+    name, *parts = spec.removeprefix("bundled:").split("/")
+    subset = parts[0] if parts else "target"
+    split = parts[1] if len(parts) == 2 else None
+    if name != "glyphs" or subset not in _GLYPH_SUBSETS or len(parts) > 2:
+        raise InputError(
+            f"expected bundled:glyphs[/{'|'.join(_GLYPH_SUBSETS)}][/{'|'.join(glyphs.SPLITS)}], "
+            f"got {spec!r}"
+        )
+    data_dir = cache_root(cache_dir) / "tfds"
+    builders = tuple(glyphs.prepare(part, data_dir) for part in _GLYPH_SUBSETS[subset])
+    return _Source(f"bundled:glyphs/{subset}", builders, split)
+
+
+def _split_tfds_spec(spec: str) -> tuple[str, str | None]:
+    """TFDS name, with config and version, and the split or None."""
+    # The split goes first: a slice such as train[:80%] has a colon of its own.
+    parts = spec.removeprefix("tfds:").split("/")
+    ends_with_split = len(parts) == 3 or (
+        len(parts) == 2 and (":" in parts[0] or _SPLIT_NAME.match(parts[1]) is not None)
+    )
+    name, split = (parts[:-1], parts[-1]) if ends_with_split else (parts, None)
+    if not all(parts) or len(parts) > 3:
+        raise InputError(f"expected tfds:<name>[/config][:version][/split], got {spec!r}")
+    return "/".join(name), split

@@ -1,0 +1,185 @@
+"""Opens TFDS datasets of labelled images and reads chosen examples of them, in stored order."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import pathlib
+import re
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from absl import logging
+
+from cgt_tf.data import decode
+from cgt_tf.errors import InputError
+
+Builder = tfds.core.DatasetBuilder
+
+_BATCH = 256  # Images decoded together where all have one size.
+# Shards one after the other: the order must not depend on how TFDS interleaves them.
+_READ_CONFIG = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
+
+
+def open_named(name: str) -> Builder:
+    """Opens a dataset by its TFDS name, downloading and preparing it where it is not.
+
+    Args:
+      name: `name[/config][:version]`. Prepared data is looked for in the directory that the
+        environment variable TFDS_DATA_DIR names, else in ~/tensorflow_datasets.
+
+    Raises:
+      InputError: unknown name, config or version; not prepared and cannot be; not labelled images.
+    """
+    data_dir = os.environ.get("TFDS_DATA_DIR") or None
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError:
+        known = difflib.get_close_matches(re.split("[:/]", name)[0], tfds.list_builders(), n=3)
+        hint = f", close to {', '.join(known)}" if known else ""
+        raise InputError(f"expected the name of a TFDS dataset, got {name!r}{hint}") from None
+    except (ValueError, AssertionError) as error:
+        raise InputError(f"expected a TFDS dataset, got {name!r}: {_first_line(error)}") from None
+    _check_features(builder, f"tfds:{name}")
+    if not builder.is_prepared():
+        logging.info("preparing tfds:%s in %s", name, builder.data_dir)
+        try:
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+            )
+        except (
+            OSError,  # No network, disk full; the exceptions of requests are of this kind.
+            ImportError,  # A dataset that needs packages which are not installed.
+            AssertionError,  # A dataset whose files are to be placed by hand.
+            ValueError,
+            tf.errors.OpError,
+            tfds.download.DownloadError,
+        ) as error:
+            raise InputError(
+                f"expected tfds:{name} prepared in {builder.data_dir} or a way to download it: "
+                f"{_first_line(error)}"
+            ) from None
+    return builder
+
+
+def open_directory(path: pathlib.Path) -> Builder:
+    """Opens a prepared TFDS dataset directory; `InputError` if it is not one of labelled images."""
+    try:
+        builder = tfds.builder_from_directory(str(path))
+    except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+        raise InputError(
+            f"expected a prepared TFDS dataset in {path}: {_first_line(error)}"
+        ) from None
+    _check_features(builder, str(path))
+    return builder
+
+
+def class_names(builder: Builder) -> tuple[str, ...]:
+    """Names of the classes in the order of their labels."""
+    return tuple(builder.info.features[_keys(builder)[1]].names)
+
+
+def check_split(builder: Builder, split: str, origin: str) -> None:
+    """`InputError` unless `split` names a split of the dataset, or a slice of one."""
+    try:
+        found = builder.info.splits[split].num_examples
+    except (KeyError, ValueError, AssertionError, AttributeError):
+        found = 0
+    if not found:
+        raise InputError(
+            f"expected a split of {origin} with images "
+            f"({', '.join(builder.info.splits)}), got {split!r}"
+        )
+
+
+def read_labels(builder: Builder, split: str) -> np.ndarray:
+    """Labels int32 [n] of a split; images are not decoded."""
+    key = _keys(builder)[1]
+    examples = builder.as_dataset(
+        split=split,
+        shuffle_files=False,
+        decoders=tfds.decode.PartialDecoding({key: True}),
+        read_config=_READ_CONFIG,
+    )
+    batches = [batch[key] for batch in examples.batch(4096).as_numpy_iterator()]
+    return np.concatenate(batches).astype(np.int32)
+
+
+def read_images(builder: Builder, split: str, wanted: np.ndarray, resolution: int) -> np.ndarray:
+    """Images uint8 [k, R, R, 3] of a split where the mask `wanted`, bool [n], holds.
+
+    The others are skipped before they are decoded.
+
+    Raises:
+      InputError: an image that cannot be brought to R x R, by its position in the split.
+    """
+    key, _ = _keys(builder)
+    feature = builder.info.features[key]
+    mask = tf.constant(wanted)
+    examples = builder.as_dataset(
+        split=split,
+        shuffle_files=False,
+        decoders={key: tfds.decode.SkipDecoding()},
+        read_config=_READ_CONFIG,
+    )
+    images = (
+        examples.enumerate()
+        .filter(lambda index, example: mask[index])
+        .map(lambda index, example: feature.decode_example(example[key]))
+        .batch(_BATCH if None not in feature.shape else 1)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+    output = np.empty((np.count_nonzero(wanted), resolution, resolution, 3), np.uint8)
+    position, enlarged = 0, 0
+    for batch in images.as_numpy_iterator():
+        for image in batch:
+            enlarged += min(image.shape[:2]) < resolution
+            try:
+                output[position] = decode.fit_pixels(image, resolution)
+            except decode.UnreadableImage as error:
+                index = int(np.flatnonzero(wanted)[position])
+                raise InputError(
+                    f"expected images to resize, got number {index} of "
+                    f"{builder.info.full_name}, split {split}: {error.reason}"
+                ) from None
+            position += 1
+    if enlarged:
+        logging.warning(
+            "%d of %d images of %s are smaller than %dx%d and were enlarged",
+            enlarged,
+            len(output),
+            builder.info.full_name,
+            resolution,
+            resolution,
+        )
+    return output
+
+
+def _keys(builder: Builder) -> tuple[str, str] | None:
+    """Names of the image and label features, None where there is no such pair."""
+    features = builder.info.features
+    if not isinstance(features, tfds.features.FeaturesDict):
+        return None
+    images = [key for key, part in features.items() if type(part) is tfds.features.Image]
+    labels = [key for key, part in features.items() if type(part) is tfds.features.ClassLabel]
+    # The dataset's own pair first: CIFAR-100, for one, has a second, coarser label.
+    for image, label in (builder.info.supervised_keys or ("", ""))[:2], ("image", "label"):
+        if image in images and label in labels:
+            return image, label
+    return (images[0], labels[0]) if len(images) == len(labels) == 1 else None
+
+
+def _check_features(builder: Builder, origin: str) -> None:
+    if _keys(builder) is None:
+        features = builder.info.features
+        found = features.keys() if isinstance(features, tfds.features.FeaturesDict) else ()
+        listed = ", ".join(f"{key} ({type(features[key]).__name__})" for key in found)
+        raise InputError(
+            f"expected an Image and a ClassLabel feature in {origin}, "
+            f"found {listed or type(features).__name__}"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__

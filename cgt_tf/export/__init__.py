@@ -1,0 +1,1 @@
+"""Trained generators as something to use: SavedModels for serving, pictures of samples."""

@@ -1,0 +1,221 @@
+"""Writes a generator as a SavedModel in TensorFlow Serving's layout, and reads it back.
+
+    <base directory>/<version>/saved_model.pb, variables/, assets/class_names.txt
+
+Signatures (see `serving.make_signatures`):
+
+    serving_default  label int64 [B], seed int64 [B], truncation float32 [] -> image uint8 [B, H, W, 3]
+    from_latent      label int64 [B], z float32 [B, dim_z] -> image float32 [B, H, W, 3]
+    mix              class_weights float32 [B, K], z float32 [B, dim_z] -> image float32 [B, H, W, 3]
+    png              label, seed, truncation as above -> image_bytes string [B]
+    labels           -> name string [K]
+"""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from cgt_tf.data.pipeline import to_uint8
+from cgt_tf.data.prepared import staged_directory
+from cgt_tf.errors import InputError
+from cgt_tf.export.serving import GeneratorModule, latents_from_seeds
+from cgt_tf.models.fold import ExtendedGenerator
+
+_CLASS_NAMES_FILE = "class_names.txt"
+_SIGNATURES = ("serving_default", "from_latent", "mix", "png", "labels")
+_TOLERANCE = 1e-4
+_CHECKED_SAMPLES = 8
+_BATCH_SIZE = 64
+
+
+class BrokenExportError(RuntimeError):
+    """A written SavedModel does not do what the generator in memory does."""
+
+
+def export_saved_model(
+    extended: ExtendedGenerator, base_directory: str | Path, *, version: int | None = None
+) -> Path:
+    """Writes `<base_directory>/<version>/`, all or nothing, and checks what it wrote.
+
+    The artefact is loaded once, before it takes its final name, and compared with the generator
+    in memory. It needs TensorFlow and no other package to run.
+
+    Args:
+        extended: old and new classes, folded.
+        base_directory: holds one directory for each version; made where it is missing.
+        version: a positive integer; default is one more than the highest there is.
+
+    Returns:
+        The version's directory.
+
+    Raises:
+        InputError: the version exists, the place cannot be written to, it is a SavedModel itself,
+            or a class name has a line break.
+        BrokenExportError: the artefact's images differ by more than 1e-4 from the generator's.
+    """
+    base = Path(base_directory)
+    _check_class_names(extended.class_names)
+    if (base / "saved_model.pb").exists():
+        raise InputError(f"expected a directory of model versions, got a SavedModel: {base}")
+    version = _free_version(base, version)
+    target = base / str(version)
+    with staged_directory(target) as temporary:
+        _write(extended, temporary)
+        _verify(extended, temporary)
+        # Another export may have finished while this one was written.
+        _free_version(base, version)
+    return target
+
+
+class ServedGenerator:
+    """A loaded SavedModel; see `load_saved_model`.
+
+    Attributes:
+        path: the version's directory.
+        class_names: one name for each class, in label order.
+        num_classes, resolution, dim_z: K, side of the images in pixels, width of a latent.
+        signatures: the SavedModel's own, by name.
+    """
+
+    def __init__(self, path: Path, loaded):
+        self.path = path
+        self._loaded = loaded  # Owns the variables that the signatures use.
+        self.signatures = loaded.signatures
+        names = self.signatures["labels"]()["name"].numpy()
+        self.class_names = [name.decode("utf-8") for name in names]
+        self.num_classes = len(self.class_names)
+        function = self.signatures["from_latent"]
+        self.dim_z = function.structured_input_signature[1]["z"].shape[-1]
+        self.resolution = function.structured_outputs["image"].shape[1]
+
+    def sample(self, labels, seeds, truncation: float = 1.0) -> np.ndarray:
+        """Images uint8 [n, H, W, 3] of labels int [n] and seeds int [n].
+
+        Latents are `latents_from_seeds(seeds, dim_z, truncation)`. The work is done in batches of
+        bounded size, so n may be large.
+
+        Raises:
+            InputError: labels out of range, differing lengths, or a truncation outside (0, 1].
+        """
+        labels, seeds = np.asarray(labels), np.asarray(seeds)
+        self._check(labels, seeds, truncation)
+        images = np.empty((len(labels), self.resolution, self.resolution, 3), np.uint8)
+        for start in range(0, len(labels), _BATCH_SIZE):
+            part = slice(start, start + _BATCH_SIZE)
+            images[part] = self.signatures["serving_default"](
+                label=tf.constant(labels[part], tf.int64),
+                seed=tf.constant(seeds[part], tf.int64),
+                truncation=tf.constant(truncation, tf.float32),
+            )["image"].numpy()
+        return images
+
+    def _check(self, labels, seeds, truncation):
+        if labels.ndim != 1 or labels.shape != seeds.shape:
+            raise InputError(
+                "expected vectors of labels and seeds of one length, got shapes "
+                f"{labels.shape} and {seeds.shape}"
+            )
+        for name, array in (("labels", labels), ("seeds", seeds)):
+            if array.size and not np.issubdtype(array.dtype, np.integer):
+                raise InputError(f"expected {name} as integers, got {array.dtype}")
+        wrong = labels[(labels < 0) | (labels >= self.num_classes)]
+        if wrong.size:
+            raise InputError(f"expected labels in [0, {self.num_classes - 1}], got {wrong[0]}")
+        if not 0 < truncation <= 1:
+            raise InputError(f"expected a truncation in (0, 1], got {truncation}")
+
+
+def load_saved_model(directory: str | Path) -> ServedGenerator:
+    """Loads what `export_saved_model` wrote.
+
+    A SavedModel is a program: load only those that you trust.
+
+    Args:
+        directory: a version's directory, or the base directory, of which the highest version is
+            taken.
+
+    Raises:
+        InputError: no SavedModel there, a damaged one, or one of something else.
+    """
+    path = Path(directory)
+    if not (path / "saved_model.pb").exists():
+        versions = [v for v in _versions(path) if (path / str(v) / "saved_model.pb").exists()]
+        if not versions:
+            raise InputError(f"expected a SavedModel or a directory of its versions, got {path}")
+        path = path / str(max(versions))
+    try:
+        loaded = tf.saved_model.load(str(path))
+    except (OSError, tf.errors.OpError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"expected a complete SavedModel in {path}: {reason}") from error
+    missing = [name for name in _SIGNATURES if name not in getattr(loaded, "signatures", {})]
+    if missing:
+        raise InputError(
+            f"expected a SavedModel of cgt-export in {path}, got one without the signatures "
+            f"{', '.join(missing)}"
+        )
+    return ServedGenerator(path, loaded)
+
+
+def _check_class_names(names: list[str]) -> None:
+    for name in names:
+        if "\n" in name or "\r" in name:
+            raise InputError(f"expected class names of one line each, got {name!r}")
+
+
+def _versions(base: Path) -> list[int]:
+    """Names of subdirectories that are plain positive integers, as TensorFlow Serving reads them."""
+    if not base.is_dir():
+        return []
+    names = [path.name for path in base.iterdir()]
+    return [int(name) for name in names if name.isascii() and name.isdecimal()]
+
+
+def _free_version(base: Path, version: int | None) -> int:
+    taken = _versions(base)
+    if version is None:
+        return max(taken, default=0) + 1
+    if version < 1:
+        raise InputError(f"expected a version of at least 1, got {version}")
+    if version in taken:
+        raise InputError(f"expected a version that {base} does not have yet, got {version}")
+    return version
+
+
+def _write(extended: ExtendedGenerator, directory: Path) -> None:
+    with tempfile.TemporaryDirectory() as assets:
+        file = Path(assets) / _CLASS_NAMES_FILE
+        file.write_text("".join(f"{name}\n" for name in extended.class_names), encoding="utf-8")
+        module = GeneratorModule(extended, str(file))
+        tf.saved_model.save(module, str(directory), signatures=module.signatures)
+
+
+def _verify(extended: ExtendedGenerator, directory: Path) -> None:
+    """Compares one batch, of classes from the first to the last, with the generator in memory."""
+    served = load_saved_model(directory)
+    if served.class_names != list(extended.class_names):
+        raise BrokenExportError(
+            f"expected the class names {extended.class_names}, got {served.class_names}"
+        )
+    classes = extended.spec.num_classes
+    labels = np.linspace(0, classes - 1, _CHECKED_SAMPLES).round().astype(np.int64)
+    seeds = np.arange(_CHECKED_SAMPLES)
+    z = latents_from_seeds(seeds, extended.spec.dim_z)
+    wanted = np.asarray(extended(z, labels), np.float32)
+    images = served.signatures["from_latent"](label=tf.constant(labels), z=z)["image"].numpy()
+    _check_close(images, wanted, _TOLERANCE)
+    # One grey level: rounding to integers may turn the smallest difference into one.
+    sampled = served.sample(labels, seeds).astype(np.float32)
+    _check_close(sampled, to_uint8(wanted).numpy().astype(np.float32), 1)
+
+
+def _check_close(images: np.ndarray, wanted: np.ndarray, tolerance: float) -> None:
+    difference = np.abs(images - wanted).max()
+    # Written so that NaN fails.
+    if not difference <= tolerance:
+        raise BrokenExportError(
+            "expected the SavedModel's images to be the generator's, they differ by "
+            f"{difference:g} (allowed: {tolerance:g}); nothing was written"
+        )

@@ -1,0 +1,143 @@
+"""The signatures of an exported generator, and the latents that its seeds stand for.
+
+Everything here is traced into a TensorFlow graph, checks of the input included, so that a server
+without this package answers, and refuses, as this package does.
+"""
+
+import tensorflow as tf
+
+from cgt_tf.data.pipeline import to_uint8
+from cgt_tf.models.fold import ExtendedGenerator
+
+
+def latents_from_seeds(seeds, dim_z: int, truncation=1.0) -> tf.Tensor:
+    """The latent that each seed stands for, whatever other seeds come with it.
+
+    Runs on the CPU, so that a seed has the same latent on every device.
+
+    Args:
+        seeds: int64 [B], any values.
+        dim_z: width of a latent.
+        truncation: float32 scalar in (0, 1]. 1 draws standard normals; t < 1 draws t times a
+            normal cut to [-2, 2], as the BigGAN modules on TF-Hub advise.
+
+    Returns:
+        float32 [B, dim_z].
+    """
+    with tf.device("/CPU:0"):
+        seeds = tf.convert_to_tensor(seeds, tf.int64)
+        truncation = tf.convert_to_tensor(truncation, tf.float32)
+        return tf.cond(
+            truncation < 1.0,
+            lambda: truncation * _draw(tf.random.stateless_truncated_normal, seeds, dim_z),
+            lambda: _draw(tf.random.stateless_normal, seeds, dim_z),
+        )
+
+
+def _draw(distribution, seeds, dim_z):
+    # The algorithm is named because the automatic choice differs between kinds of device.
+    return tf.map_fn(
+        lambda seed: distribution([dim_z], seed=tf.stack([seed, 0]), alg="philox"),
+        seeds,
+        fn_output_signature=tf.TensorSpec([dim_z], tf.float32),
+    )
+
+
+class GeneratorModule(tf.Module):
+    """What a SavedModel holds: the variables, the class names' file, and `signatures`.
+
+    Args:
+        extended: the generator; its variables are held, not copied.
+        class_names_file: path of a text file, which becomes an asset of the SavedModel.
+    """
+
+    def __init__(self, extended: ExtendedGenerator, class_names_file: str):
+        super().__init__(name="cgt_tf_generator")
+        # Plain tf.Variables, not the Keras model: loading must not ask for Keras.
+        self.generator_variables = [variable.value for variable in extended.generator.variables]
+        self.class_names_file = tf.saved_model.Asset(class_names_file)
+        self.signatures = make_signatures(extended)
+
+
+def make_signatures(extended: ExtendedGenerator) -> dict[str, tf.types.experimental.ConcreteFunction]:
+    """Traced signatures by name; B is free in all of them.
+
+    Out-of-range labels, a truncation outside (0, 1], vectors of different lengths, and latents or
+    weights that make no finite image raise `tf.errors.InvalidArgumentError`.
+    """
+    spec = extended.spec
+    images_from_seeds = _images_from_seeds(extended)
+
+    def serving_default(label, seed, truncation):
+        return {"image": images_from_seeds(label, seed, truncation)}
+
+    def from_latent(label, z):
+        with tf.control_dependencies(_label_checks(label, spec.num_classes, z=z)):
+            return {"image": _float_images(extended, label, z)}
+
+    def mix(class_weights, z):
+        with tf.control_dependencies([_same_length(class_weights=class_weights, z=z)]):
+            return {"image": _float_images(extended, class_weights, z)}
+
+    def png(label, seed, truncation):
+        images = images_from_seeds(label, seed, truncation)
+        return {"image_bytes": tf.io.encode_png(images)}
+
+    def labels():
+        return {"name": tf.constant(extended.class_names)}
+
+    label = tf.TensorSpec([None], tf.int64, "label")
+    seed = tf.TensorSpec([None], tf.int64, "seed")
+    truncation = tf.TensorSpec([], tf.float32, "truncation")
+    weights = tf.TensorSpec([None, spec.num_classes], tf.float32, "class_weights")
+    z = tf.TensorSpec([None, spec.dim_z], tf.float32, "z")
+    inputs = {
+        serving_default: (label, seed, truncation),
+        from_latent: (label, z),
+        mix: (weights, z),
+        png: (label, seed, truncation),
+        labels: (),
+    }
+    return {
+        function.__name__: tf.function(function).get_concrete_function(*specs)
+        for function, specs in inputs.items()
+    }
+
+
+def _images_from_seeds(extended):
+    def images_from_seeds(label, seed, truncation):
+        in_range = tf.debugging.Assert(
+            (truncation > 0.0) & (truncation <= 1.0),
+            ["truncation: expected a number in (0, 1], got", truncation],
+        )
+        checks = [in_range, *_label_checks(label, extended.spec.num_classes, seed=seed)]
+        with tf.control_dependencies(checks):
+            z = latents_from_seeds(seed, extended.spec.dim_z, truncation)
+            return to_uint8(_float_images(extended, label, z))
+
+    return images_from_seeds
+
+
+def _label_checks(label, num_classes, **others):
+    in_range = tf.debugging.Assert(
+        tf.reduce_all((label >= 0) & (label < num_classes)),
+        [f"label: expected integers in [0, {num_classes - 1}], got", label],
+        summarize=16,
+    )
+    return [in_range, _same_length(label=label, **others)]
+
+
+def _same_length(**vectors):
+    # Without this a batch of 1 would be repeated to the length of the other.
+    (name, vector), (other_name, other) = vectors.items()
+    length, other_length = tf.shape(vector)[0], tf.shape(other)[0]
+    return tf.debugging.Assert(
+        length == other_length,
+        [f"expected as many rows of {name} as of {other_name}, got", length, other_length],
+    )
+
+
+def _float_images(extended, labels_or_weights, z):
+    images = tf.cast(extended(z, labels_or_weights), tf.float32)
+    images = tf.ensure_shape(images, [None, extended.spec.resolution, extended.spec.resolution, 3])
+    return tf.debugging.check_numerics(images, "expected inputs that make finite images; image")

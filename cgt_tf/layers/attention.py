@@ -1,0 +1,45 @@
+"""Self-attention of SAGAN as BigGAN uses it (Zhang et al., 2019; Brock et al., 2019)."""
+
+import keras
+from keras import ops
+
+from cgt_tf.layers.spectral import SpectralConv2D
+
+
+class SelfAttention(keras.layers.Layer):
+    """Non-local block, [B, H, W, C] -> [B, H, W, C]; the identity at initialisation.
+
+    Queries have C // 8 channels; keys (C // 8) and values (C // 2) are 2x2 max pooled; logits are
+    not scaled; no convolution has a bias. The residual weight is one scalar that starts at 0.
+
+    Args:
+        conv: factory of 1x1 convolutions, called as `conv(filters, kernel_size, use_bias, name)`.
+    """
+
+    def __init__(self, channels, *, conv=SpectralConv2D, **kwargs):
+        super().__init__(**kwargs)
+        self.channels = channels
+        self.theta = conv(channels // 8, kernel_size=1, use_bias=False, name="theta")
+        self.phi = conv(channels // 8, kernel_size=1, use_bias=False, name="phi")
+        self.g = conv(channels // 2, kernel_size=1, use_bias=False, name="g")
+        self.o = conv(channels, kernel_size=1, use_bias=False, name="o")
+
+    def build(self, input_shape):
+        self.gain = self.add_weight(name="gain", shape=(), initializer="zeros")
+        for layer in (self.theta, self.phi, self.g):
+            layer.build(input_shape)
+        self.o.build((*input_shape[:-1], self.channels // 2))
+
+    def call(self, x, training=False):
+        _, height, width, channels = x.shape
+        theta = ops.reshape(self.theta(x, training=training), (-1, height * width, channels // 8))
+        phi = self._pooled(self.phi(x, training=training))
+        g = self._pooled(self.g(x, training=training))
+        weights = ops.softmax(ops.matmul(theta, ops.transpose(phi, (0, 2, 1))), axis=-1)
+        mixed = ops.reshape(ops.matmul(weights, g), (-1, height, width, channels // 2))
+        return x + self.gain * self.o(mixed, training=training)
+
+    @staticmethod
+    def _pooled(x):
+        pooled = ops.max_pool(x, 2, strides=2, padding="valid")
+        return ops.reshape(pooled, (-1, pooled.shape[1] * pooled.shape[2], pooled.shape[3]))

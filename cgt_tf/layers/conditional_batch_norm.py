@@ -1,0 +1,253 @@
+"""Batch normalisation whose scale and shift depend on a class and on a chunk of the latent.
+
+`ConditionalBatchNorm` owns the statistics; where scale and shift come from is one hook,
+`modulation`. Subclasses here: projections of a shared embedding (BigGAN), tables of one row a class
+(BigGAN on CIFAR, and every folded generator), and constants (the output norm). The pseudo-class
+form of cGANTransfer is in `pseudo_class_batch_norm.py`.
+
+Conventions, different from Keras' batch normalisation: momentum 0.9, epsilon from the network's
+spec, the moving variance takes the unbiased n / (n - 1) estimate while the batch is normalised with
+the biased one (as PyTorch). Under a strategy the moments are those of the global batch; n in
+n / (n - 1) stays the replica's own count.
+"""
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from cgt_tf.layers.spectral import SpectralDense
+
+
+class Condition(NamedTuple):
+    """What one batch-norm layer is conditioned on.
+
+    Attributes:
+        classes: float [B, E] shared class embedding, or [B, K] class weights where a generator has
+            no shared embedding.
+        latent: float [B, dim] chunk of z, or None in generators without hierarchical latents.
+        domains: float [B, D] weights of the statistics' domains, or None where there is one domain.
+    """
+
+    classes: Any
+    latent: Any = None
+    domains: Any = None
+
+
+class FoldedOffsets(NamedTuple):
+    """The offsets of a conditional norm with everything that makes them multiplied out.
+
+    Attributes:
+        scale, shift: float [K, C], one row a class; the scale without its 1 +.
+        scale_latent, shift_latent: float [dim, C], or None without latent.
+    """
+
+    scale: Any
+    shift: Any
+    scale_latent: Any = None
+    shift_latent: Any = None
+
+
+class ConditionalBatchNorm(keras.layers.Layer):
+    """Normalises [B, H, W, C] over B, H, W, then scales and shifts each channel of each sample.
+
+    Without a subclass the scale is 1 and the shift 0.
+
+    Args:
+        channels: C.
+        momentum: share of the old moving statistics kept at each training call.
+        epsilon: added to the variance.
+        domains: 0 keeps one set of moving statistics [C]. D >= 1 keeps one set a domain, [D, C],
+            mixed by `Condition.domains`; such a layer is for inference only.
+    """
+
+    def __init__(self, channels, *, momentum=0.9, epsilon=1e-5, domains=0, **kwargs):
+        super().__init__(**kwargs)
+        self.channels = channels
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.domains = domains
+
+    def build(self, input_shape):
+        if input_shape[-1] != self.channels:
+            raise ValueError(f"{self.name}: expected {self.channels} channels, got {input_shape}")
+        shape = (self.domains, self.channels) if self.domains else (self.channels,)
+        self.moving_mean = self._statistic("moving_mean", shape, "zeros")
+        self.moving_variance = self._statistic("moving_variance", shape, "ones")
+        self.build_modulation()
+
+    def _statistic(self, name, shape, initializer):
+        return self.add_weight(
+            name=name, shape=shape, initializer=initializer, trainable=False, aggregation="mean"
+        )
+
+    def build_modulation(self):
+        """Creates the variables that `modulation` reads."""
+
+    def modulation(self, condition, training):
+        """`(scale, shift)`, each broadcastable to [B, C]; the scale includes its 1 +."""
+        del condition, training
+        return ops.ones((1, self.channels)), ops.zeros((1, self.channels))
+
+    def call(self, x, condition, training=False):
+        mean, variance = self._batch_statistics(x) if training else self._moving(condition)
+        scale, shift = self.modulation(condition, training)
+        factor = scale * ops.rsqrt(variance + self.epsilon)
+        offset = shift - mean * factor
+        return x * factor[:, None, None, :] + offset[:, None, None, :]
+
+    def _batch_statistics(self, x):
+        if self.domains:
+            raise ValueError(f"{self.name} holds statistics of several domains: inference only")
+        mean = _over_replicas(ops.mean(x, axis=(0, 1, 2)))
+        variance = _over_replicas(ops.mean(ops.square(x - mean), axis=(0, 1, 2)))
+        count = ops.cast(ops.prod(ops.shape(x)[:3]), x.dtype)
+        unbiased = variance * count / ops.maximum(count - 1, 1)
+        for weight, value in ((self.moving_mean, mean), (self.moving_variance, unbiased)):
+            weight.assign(self.momentum * weight + (1 - self.momentum) * value)
+        return mean, variance
+
+    def _moving(self, condition):
+        if not self.domains:
+            return self.moving_mean, self.moving_variance
+        weights = condition.domains
+        return ops.matmul(weights, self.moving_mean), ops.matmul(weights, self.moving_variance)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "channels": self.channels,
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "domains": self.domains,
+        }
+
+
+def _over_replicas(vector):
+    """Mean of [C] over the replicas of the running strategy; the vector itself on one device.
+
+    Reducing locally first keeps the synchronised tensor small; replicas have equal batches.
+    """
+    return ops.moments(vector[None], axes=0, synchronized=True)[0]
+
+
+class AffineBatchNorm(ConditionalBatchNorm):
+    """Unconditional: a trainable gain and bias a channel (BigGAN's output norm)."""
+
+    def build_modulation(self):
+        self.gain = self.add_weight(name="gain", shape=(self.channels,), initializer="ones")
+        self.bias = self.add_weight(name="bias", shape=(self.channels,), initializer="zeros")
+
+    def modulation(self, condition, training):
+        return self.gain[None], self.bias[None]
+
+
+class ProjectedBatchNorm(ConditionalBatchNorm):
+    """BigGAN's norm: scale = 1 + W_scale [e; z], shift = W_shift [e; z].
+
+    e is the shared class embedding. The projections have no bias and are spectrally normalised.
+
+    Args:
+        condition_dim: width of e plus width of the latent chunk.
+        sn_eps: epsilon of the power iteration.
+    """
+
+    def __init__(self, channels, *, condition_dim, sn_eps=1e-6, **kwargs):
+        super().__init__(channels, **kwargs)
+        self.condition_dim = condition_dim
+        self.sn_eps = sn_eps
+        options = dict(use_bias=False, sn_eps=sn_eps, dtype=self.dtype_policy)
+        self.scale = SpectralDense(channels, name="scale", **options)
+        self.shift = SpectralDense(channels, name="shift", **options)
+
+    def build_modulation(self):
+        self.scale.build((None, self.condition_dim))
+        self.shift.build((None, self.condition_dim))
+
+    def modulation(self, condition, training):
+        joined = condition.classes
+        if condition.latent is not None:
+            joined = ops.concatenate([joined, condition.latent], axis=-1)
+        return 1 + self.scale(joined, training=training), self.shift(joined, training=training)
+
+    def fold(self, embeddings) -> FoldedOffsets:
+        """Multiplies the class embeddings [K, E] and the spectral norms out."""
+        width = embeddings.shape[-1]
+        kernels = [layer.normalized_kernel(False) for layer in (self.scale, self.shift)]
+        tables = [ops.matmul(embeddings, kernel[:width]) for kernel in kernels]
+        if width == self.condition_dim:
+            return FoldedOffsets(*tables)
+        return FoldedOffsets(*tables, *(kernel[width:] for kernel in kernels))
+
+    def get_config(self):
+        config = {"condition_dim": self.condition_dim, "sn_eps": self.sn_eps}
+        return {**super().get_config(), **config}
+
+
+class TableBatchNorm(ConditionalBatchNorm):
+    """One row of offsets a class: scale = 1 + c T_scale (+ z Z_scale), shift = c T_shift (+ z Z_shift).
+
+    c are class weights [B, K]. Without latent this is the norm of BigGAN's CIFAR models; with it,
+    what a projected or a pseudo-class norm is folded into. With D domains (see the base class) each
+    domain has its own latent projection.
+
+    Args:
+        num_classes: K.
+        latent_dim: width of the latent chunk; 0 for none.
+        initializer: of the tables; BigGAN's is orthogonal.
+    """
+
+    def __init__(self, channels, *, num_classes, latent_dim=0, initializer="orthogonal", **kwargs):
+        super().__init__(channels, **kwargs)
+        self.num_classes = num_classes
+        self.latent_dim = latent_dim
+        self.initializer = keras.initializers.get(initializer)
+
+    def build_modulation(self):
+        self.scale_table = self._table("scale_table", self.num_classes)
+        self.shift_table = self._table("shift_table", self.num_classes)
+        if self.latent_dim:
+            rows = self.latent_dim * max(self.domains, 1)
+            self.scale_latent = self._table("scale_latent", rows)
+            self.shift_latent = self._table("shift_latent", rows)
+
+    def _table(self, name, rows):
+        return self.add_weight(
+            name=name, shape=(rows, self.channels), initializer=self.initializer, trainable=True
+        )
+
+    def class_tables(self):
+        """`(scale, shift)` offsets of every class, each [K, C]."""
+        return ops.convert_to_tensor(self.scale_table), ops.convert_to_tensor(self.shift_table)
+
+    def fold(self, embeddings=None) -> FoldedOffsets:
+        """The tables themselves; `embeddings` is accepted for the sake of other norms."""
+        if not self.latent_dim:
+            return FoldedOffsets(*self.class_tables())
+        latents = [ops.convert_to_tensor(x) for x in (self.scale_latent, self.shift_latent)]
+        return FoldedOffsets(*self.class_tables(), *latents)
+
+    def modulation(self, condition, training):
+        scale_table, shift_table = self.class_tables()
+        scale = 1 + ops.matmul(condition.classes, scale_table)
+        shift = ops.matmul(condition.classes, shift_table)
+        if self.latent_dim:
+            latent = self._latent_by_domain(condition)
+            scale = scale + ops.matmul(latent, self.scale_latent)
+            shift = shift + ops.matmul(latent, self.shift_latent)
+        return scale, shift
+
+    def _latent_by_domain(self, condition):
+        """The chunk [B, dim], or its products with each domain's weight side by side, [B, D dim]."""
+        if not self.domains:
+            return condition.latent
+        product = condition.domains[:, :, None] * condition.latent[:, None, :]
+        return ops.reshape(product, (-1, self.domains * self.latent_dim))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "latent_dim": self.latent_dim,
+            "initializer": keras.initializers.serialize(self.initializer),
+        }

@@ -1,0 +1,92 @@
+"""What a transfer method is: four functions and the variables it trains."""
+
+import dataclasses
+import re
+from collections.abc import Callable
+from typing import Any
+
+from cgt_tf.config import Config
+from cgt_tf.errors import InputError
+from cgt_tf.models.fold import ExtendedGenerator
+from cgt_tf.models.gan import Gan
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSpec:
+    """The new classes.
+
+    Attributes:
+        class_names: one name a class, in label order.
+        resolution: side of the square images, in pixels.
+    """
+
+    class_names: tuple[str, ...]
+    resolution: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A part of training with its own trained variables.
+
+    Attributes:
+        name: short, as it appears in logs.
+        steps: generator updates.
+        generator: regular expressions of the generator's trained variables, see `select_variables`.
+        discriminator: the same for the discriminator.
+        penalties: called without arguments once a generator update; scalar tensors by name, added
+            to the generator's loss.
+    """
+
+    name: str
+    steps: int
+    generator: tuple[str, ...] = (".*",)
+    discriminator: tuple[str, ...] = (".*",)
+    penalties: Callable[[], dict[str, Any]] = dict
+
+
+class TransferMethod:
+    """Base of all methods; a method file implements `build`, `stages` and `extended`.
+
+    Args:
+        config: the run's config; a method reads `config.method` and what it needs besides.
+    """
+
+    def __init__(self, config: Config):
+        self.config = config
+
+    def build(self, source: Gan | None, target: DataSpec) -> Gan:
+        """Returns the GAN to train, with `target`'s classes; the source is left as it is."""
+        raise NotImplementedError(f"{type(self).__name__} must define build")
+
+    def prepare(self, gan: Gan, data: Any) -> None:
+        """Work before the first step, e.g. inverting the images; nothing by default."""
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages of training, in order."""
+        raise NotImplementedError(f"{type(self).__name__} must define stages")
+
+    def extended(self, gan: Gan) -> ExtendedGenerator:
+        """Folds the present weights into one generator of old and new classes."""
+        raise NotImplementedError(f"{type(self).__name__} must define extended")
+
+
+def select_variables(variables: list, patterns: tuple[str, ...]) -> list:
+    """The trainable variables whose path below the network matches any of `patterns`.
+
+    Args:
+        variables: Keras variables; `generator/block_0/conv1/kernel` is matched as
+            `block_0/conv1/kernel`, from its start to its end.
+        patterns: regular expressions; each must match at least one variable.
+
+    Raises:
+        InputError: a pattern that matches nothing.
+    """
+    for pattern in patterns:
+        if not any(re.fullmatch(pattern, variable_name(v)) for v in variables):
+            raise InputError(f"expected the pattern {pattern!r} to match a variable, it matches none")
+    return [v for v in variables if any(re.fullmatch(p, variable_name(v)) for p in patterns)]
+
+
+def variable_name(variable) -> str:
+    """A Keras variable's path below its network: `block_0/conv1/kernel`."""
+    return variable.path.partition("/")[2]

@@ -1,0 +1,1 @@
+"""BigGAN networks, built from one spec."""

@@ -1,0 +1,145 @@
+"""What happens around the steps of a run: logs, sample grids, checkpoints, scores."""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from cgt_tf.data.pipeline import to_uint8
+from cgt_tf.training.run_dir import RunDir
+from cgt_tf.training.state import TrainState
+
+_GRID_COLUMNS = 8
+_GRID_ROWS = 20
+
+
+class NonFiniteLossError(RuntimeError):
+    """A loss or logit became infinite or not a number."""
+
+
+class StepLog:
+    """Collects the scalars of each step and writes them out in intervals.
+
+    Fetching values waits for the device, so they are kept as tensors until an interval is full;
+    each step is then checked on its own, so that the first non-finite one is the one that is named.
+    """
+
+    def __init__(self, run: RunDir, writer, images_per_step: int):
+        self._run = run
+        self._writer = writer
+        self._images_per_step = images_per_step
+        self._pending: list[tuple[int, dict]] = []
+        self._start = self._interval_start = time.monotonic()
+
+    def add(self, step: int, scalars: dict) -> None:
+        self._pending.append((step, scalars))
+
+    def flush(self) -> dict | None:
+        """Checks and writes what was collected; returns the record, None where there was nothing.
+
+        Raises:
+            NonFiniteLossError: naming the step and the tensor.
+        """
+        if not self._pending:
+            return None
+        rows = [(step, {k: float(v) for k, v in row.items()}) for step, row in self._pending]
+        for step, row in rows:
+            for name, value in row.items():
+                if not math.isfinite(value):
+                    raise NonFiniteLossError(f"{name} is {value} at step {step}")
+        now = time.monotonic()
+        rate = len(rows) * self._images_per_step / max(now - self._interval_start, 1e-9)
+        last_step = rows[-1][0]
+        means = {name: float(np.mean([row[name] for _, row in rows])) for name in rows[0][1]}
+        record = {
+            "step": last_step,
+            "seconds": round(now - self._start, 3),
+            "images_per_second": round(rate, 2),
+            **means,
+        }
+        self._run.append_stats(record)
+        self._write_scalars({**means, "images_per_second": rate}, last_step)
+        self._pending.clear()
+        return record
+
+    def scores(self, step: int, scores: dict) -> None:
+        """Writes an evaluation's numbers."""
+        self._run.append_stats({"step": step, **scores})
+        self._write_scalars(scores, step)
+
+    def restart_interval(self) -> None:
+        """Leaves samples, scores and checkpoints out of the next interval's images/s."""
+        self._interval_start = time.monotonic()
+
+    def _write_scalars(self, scalars, step):
+        with self._writer.as_default(step=step):
+            for name, value in scalars.items():
+                tf.summary.scalar(name, value)
+
+
+class SampleGrid:
+    """Draws a grid with the same latents each time: one row a class, at most 20 rows and 8 columns.
+
+    Args:
+        seed: of the latents; each column has the same z in every row.
+    """
+
+    def __init__(self, run: RunDir, writer, num_classes: int, dim_z: int, seed: int):
+        rows = min(num_classes, _GRID_ROWS)
+        classes = np.linspace(0, num_classes - 1, rows).round().astype(np.int32)
+        self._rows = rows
+        self._labels = np.repeat(classes, _GRID_COLUMNS)
+        z = np.random.default_rng(seed).normal(size=(_GRID_COLUMNS, dim_z)).astype(np.float32)
+        self._z = np.tile(z, (rows, 1))
+        self._run = run
+        self._writer = writer
+
+    def save(self, sample: Callable, step: int) -> Path:
+        """Writes `samples/step_<step>.png` from `sample(z, labels)` -> images in [-1, 1]."""
+        images = to_uint8(sample(self._z, self._labels)).numpy()
+        grid = tile(images, self._rows, _GRID_COLUMNS)
+        path = self._run.samples / f"step_{step:06d}.png"
+        Image.fromarray(grid).save(path)
+        with self._writer.as_default(step=step):
+            tf.summary.image("samples", grid[None])
+        return path
+
+
+def tile(images: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """[rows * columns, H, W, 3] -> one picture [rows * H, columns * W, 3]."""
+    _, height, width, channels = images.shape
+    grid = images.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+    return grid.reshape(rows * height, columns * width, channels)
+
+
+class Checkpoints:
+    """Writes, finds and thins out the checkpoints of a run: the last two, the best three by FID."""
+
+    LAST, BEST = 2, 3
+
+    def __init__(self, run: RunDir, state: TrainState, chief: bool = True):
+        self._run = run
+        self._state = state
+        self._chief = chief
+
+    def restore_latest(self) -> int:
+        """Restores the newest checkpoint, if there is one; returns the step to go on from."""
+        saved = self._run.saved_steps()
+        if not saved:
+            return 0
+        self._state.restore(self._run.checkpoint_path(saved[-1]))
+        return saved[-1]
+
+    def save(self, step: int) -> None:
+        # Workers other than the chief take part in reading replicated values, not in writing.
+        path = self._run.checkpoint_path(step)
+        if not self._chief:
+            path = path.with_name("worker_state")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._state.checkpoint.write(str(path))
+        if self._chief:
+            self._run.keep_checkpoints(self.LAST, self.BEST)

@@ -1,0 +1,137 @@
+"""The training loop: data in, steps, and the hooks around them."""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+
+import tensorflow as tf
+from tqdm import tqdm
+
+from cgt_tf.config import Config
+from cgt_tf.data.image_set import ImageSet
+from cgt_tf.data.pipeline import distributed_batches
+from cgt_tf.methods.base import TransferMethod
+from cgt_tf.models.gan import Gan
+from cgt_tf.training.hooks import Checkpoints, SampleGrid, StepLog
+from cgt_tf.training.run_dir import RunDir
+from cgt_tf.training.state import TrainState
+from cgt_tf.training.step import TrainStep
+
+# Scores of the present generator: called with `sample(z, labels)` -> images and the step.
+Evaluate = Callable[[Callable, int], dict[str, float]]
+
+
+@dataclasses.dataclass
+class TrainingRun:
+    """One stage of a method, ready to go.
+
+    Args:
+        config: validated.
+        run: opened run directory.
+        strategy: the `tf.distribute` strategy; `gan` was built in its scope.
+        method: gives the stages.
+        gan: the networks to train.
+        data: the few-shot training images.
+        evaluate: called on the schedule of `config.evaluation`, or None.
+    """
+
+    config: Config
+    run: RunDir
+    strategy: tf.distribute.Strategy
+    method: TransferMethod
+    gan: Gan
+    data: ImageSet
+    evaluate: Evaluate | None = None
+
+    def __post_init__(self):
+        (self.stage,) = self.method.stages()
+        with self.strategy.scope():
+            self.state = TrainState(self.gan, self.stage, self.config)
+        self._sample = tf.function(self._sample_images, reduce_retracing=True)
+
+    def _sample_images(self, z, labels):
+        return self.gan.generator(z, labels)[0]
+
+    def sample(self, z, labels):
+        """Images of the generator as it stands, float32 [B, R, R, 3] in [-1, 1]."""
+        return self._sample(tf.constant(z), tf.constant(labels))
+
+    def train(self) -> TrainState:
+        """Runs from the newest checkpoint to the stage's last step."""
+        training = self.config.training
+        checkpoints = Checkpoints(self.run, self.state, _is_chief(self.strategy))
+        start = checkpoints.restore_latest()
+        self.run.truncate_stats(start)
+        writer = tf.summary.create_file_writer(str(self.run.events))
+        passes = training.d_steps * training.accumulation
+        log = StepLog(self.run, writer, training.batch_size * passes)
+        spec = self.gan.spec
+        grid = SampleGrid(self.run, writer, spec.num_classes, spec.dim_z, self.config.seed)
+        batches = iter(
+            distributed_batches(
+                self.strategy,
+                self.data,
+                training.batch_size,
+                self.config.seed,
+                start,
+                batches_per_step=passes,
+                flip=self.config.data.flip,
+            )
+        )
+        step_function = TrainStep(self.strategy, self.state, self.stage, self.config)
+        last = self.stage.steps
+        if start == 0:
+            self._around(0, last, log, grid, checkpoints)
+        with _progress_bar(start, last) as bar:
+            for step in range(start + 1, last + 1):
+                log.add(step, step_function([next(batches) for _ in range(passes)]))
+                bar.update()
+                if step % training.log_every == 0 or self._due_any(step, last):
+                    record = log.flush()
+                    bar.set_postfix(_shown(record))
+                if self._due_any(step, last):
+                    self._around(step, last, log, grid, checkpoints)
+                    log.restart_interval()
+                elif step % training.log_every == 0:
+                    log.restart_interval()
+        writer.close()
+        return self.state
+
+    def _due_any(self, step: int, last: int) -> bool:
+        training, evaluation = self.config.training, self.config.evaluation
+        intervals = (training.sample_every, training.checkpoint_every, evaluation.every)
+        return any(_due(step, every, last) for every in intervals)
+
+    def _around(self, step, last, log, grid, checkpoints):
+        """Samples, scores and a checkpoint, as far as they are due at this step."""
+        training, evaluation = self.config.training, self.config.evaluation
+        scored = self.evaluate is not None and _due(step, evaluation.every, last)
+        with self.state.averaged():
+            if _due(step, training.sample_every, last):
+                grid.save(self.sample, step)
+            scores = self.evaluate(self.sample, step) if scored else {}
+        if scores:
+            log.scores(step, scores)
+            self.state.best_fid.assign(min(self.state.best_fid, scores.get("fid", float("inf"))))
+        if scored or _due(step, training.checkpoint_every, last):
+            checkpoints.save(step)
+
+
+def _due(step: int, every: int, last: int) -> bool:
+    return every > 0 and (step % every == 0 or step == last)
+
+
+def _shown(record: dict) -> dict:
+    names = {"discriminator_loss": "D", "generator_loss": "G", "images_per_second": "img/s"}
+    return {short: f"{record[name]:.3g}" for name, short in names.items()}
+
+
+def _progress_bar(start: int, last: int) -> tqdm:
+    return tqdm(
+        total=last, initial=start, unit="step", desc="train", dynamic_ncols=True, file=sys.stderr
+    )
+
+
+def _is_chief(strategy: tf.distribute.Strategy) -> bool:
+    resolver = strategy.cluster_resolver
+    return resolver is None or resolver.task_id in (None, 0)

@@ -1,0 +1,155 @@
+"""The run directory: resolved config, append-only statistics, checkpoints, samples."""
+
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from cgt_tf import config as configs
+from cgt_tf.errors import InputError
+
+_PACKAGES = ("tensorflow", "keras", "tensorflow-gan", "tensorflow-datasets", "numpy", "cgt_tf")
+
+
+class RunDir:
+    """Paths and small files of one run.
+
+    Attributes:
+        path: the run's directory.
+        checkpoints, samples, events: directories below it, see `open_run`.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self.samples = self.path / "samples"
+        self.events = self.path / "events"
+        self._stats = self.path / "stats.jsonl"
+
+    @property
+    def exists(self) -> bool:
+        return (self.path / "config.json").is_file()
+
+    def open(self, config: configs.Config) -> None:
+        """Creates the directory with `config.json`, or checks that a resumed run's is the same.
+
+        Raises:
+            InputError: the directory holds another run, or files that are not a run's.
+        """
+        if self.exists:
+            self._check_unchanged(config)
+            return
+        if self.path.exists() and any(self.path.iterdir()):
+            raise InputError(f"expected --workdir to be new or a run of cgt-train, got {self.path}")
+        for directory in (self.checkpoints, self.samples, self.events):
+            directory.mkdir(parents=True, exist_ok=True)
+        versions = {name: _version(name) for name in _PACKAGES}
+        record = {
+            "config": configs.to_dict(config), "versions": versions, "commit": _commit()
+        }
+        write_atomically(self.path / "config.json", json.dumps(record, indent=2, ensure_ascii=False))
+
+    def _check_unchanged(self, config):
+        stored = _flat(configs.to_dict(self.load_config()))
+        given = _flat(configs.to_dict(config))
+        changed = [f"{k} was {stored[k]!r}, is {given[k]!r}" for k in stored if stored[k] != given[k]]
+        if changed:
+            raise InputError(f"a resumed run keeps its config, got changes: {'; '.join(changed)}")
+
+    def load_config(self) -> configs.Config:
+        """The config the run was started with."""
+        if not self.exists:
+            raise InputError(f"expected a run of cgt-train, with a config.json, got {self.path}")
+        record = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+        return configs.from_dict(record["config"])
+
+    def append_stats(self, record: dict) -> None:
+        """Adds one line to `stats.jsonl`."""
+        with self._stats.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def read_stats(self) -> list[dict]:
+        """All lines of `stats.jsonl`, in order."""
+        if not self._stats.is_file():
+            return []
+        return [json.loads(line) for line in self._stats.read_text(encoding="utf-8").splitlines()]
+
+    def truncate_stats(self, step: int) -> None:
+        """Drops lines after `step`: work that was done after the checkpoint a run resumes from."""
+        kept = [record for record in self.read_stats() if record["step"] <= step]
+        if self._stats.is_file():
+            write_atomically(self._stats, "".join(json.dumps(r) + "\n" for r in kept))
+
+    def checkpoint_path(self, step: int) -> Path:
+        """Prefix of the checkpoint's files, alone in a directory of its own."""
+        return self.checkpoints / f"step_{step:07d}" / "state"
+
+    def saved_steps(self) -> list[int]:
+        """Steps with a complete checkpoint, ascending."""
+        found = self.checkpoints.glob("step_*/state.index")
+        return sorted(int(path.parent.name.removeprefix("step_")) for path in found)
+
+    def keep_checkpoints(self, last: int, best: int) -> None:
+        """Deletes all checkpoints but the last few and those of the lowest FIDs."""
+        fids = {r["step"]: r["fid"] for r in self.read_stats() if "fid" in r}
+        saved = self.saved_steps()
+        ranked = sorted((step for step in saved if step in fids), key=lambda step: fids[step])
+        for step in set(saved) - set(saved[-last:]) - set(ranked[:best]):
+            shutil.rmtree(self.checkpoint_path(step).parent)
+
+    def resolve_checkpoint(self, which: str) -> int:
+        """The step that `best`, `last` or a number means.
+
+        Raises:
+            InputError: there is no such checkpoint.
+        """
+        saved = self.saved_steps()
+        if not saved:
+            raise InputError(f"expected checkpoints in {self.checkpoints}, found none")
+        if which == "last":
+            return saved[-1]
+        if which == "best":
+            fids = {r["step"]: r["fid"] for r in self.read_stats() if "fid" in r}
+            scored = [step for step in saved if step in fids]
+            return min(scored, key=lambda step: fids[step]) if scored else saved[-1]
+        if which.isdigit() and int(which) in saved:
+            return int(which)
+        raise InputError(
+            f"--checkpoint must be best, last or one of {', '.join(map(str, saved))}, got {which!r}"
+        )
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a text file so that it is either the old or the new one, never half."""
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _flat(values: dict, prefix: str = "") -> dict:
+    flat = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """Commit of a checkout this package runs from, if it does."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return result.stdout.strip() or None

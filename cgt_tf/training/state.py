@@ -1,0 +1,123 @@
+"""Everything a resumed run needs: networks, optimizers, the generator's average, the step."""
+
+import contextlib
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from cgt_tf.config import Config, OptimizerConfig
+from cgt_tf.errors import InputError
+from cgt_tf.methods.base import Stage, select_variables
+from cgt_tf.models.gan import Gan
+
+
+class GeneratorAverage:
+    """Exponential moving average of a generator's changing variables, statistics included.
+
+    Built after a method has put its initial values in place, so that the average starts from them.
+    Frozen variables are left out: they have nothing to average.
+
+    Args:
+        variables: Keras variables, the trained ones and the non-trainable ones.
+        decay: share of the old average kept each step.
+        start: up to this step the average follows the variables exactly.
+    """
+
+    def __init__(self, variables: list, decay: float, start: int = 0):
+        self._live = [v.value for v in variables]
+        self._decay = decay
+        self._start = start
+        self.shadow = [tf.Variable(v, trainable=False, name="average") for v in self._live]
+
+    def update(self, step):
+        """Moves the average towards the present values; runs in cross-replica context."""
+        keep = tf.where(step >= self._start, self._decay, 0.0)
+        for shadow, live in zip(self.shadow, self._live, strict=True):
+            shadow.assign_add((1.0 - keep) * (live - shadow))
+
+    def overwrite(self) -> None:
+        """Puts the average into the generator for good (for evaluation and export)."""
+        for live, shadow in zip(self._live, self.shadow, strict=True):
+            live.assign(shadow)
+
+    @contextlib.contextmanager
+    def swapped(self):
+        """Inside, the generator holds its average; afterwards its own values, bit for bit."""
+        own = [tf.identity(live) for live in self._live]
+        self.overwrite()
+        try:
+            yield
+        finally:
+            for live, value in zip(self._live, own, strict=True):
+                live.assign(value)
+
+
+class TrainState:
+    """Networks, optimizers, average and step of one stage, as one checkpoint.
+
+    Must be created in the strategy's scope, after the method has built the networks.
+
+    Attributes:
+        gan: the networks.
+        step: int64 variable, generator updates done.
+        generator_variables, discriminator_variables: the trained Keras variables.
+        average: the generator's `GeneratorAverage`, or None where `ema_decay` is 0.
+        best_fid: float32 variable, the lowest FID so far.
+    """
+
+    def __init__(self, gan: Gan, stage: Stage, config: Config):
+        self.gan = gan
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self.best_fid = tf.Variable(float("inf"), trainable=False, name="best_fid")
+        trainable = (gan.generator.trainable_variables, gan.discriminator.trainable_variables)
+        self.generator_variables = select_variables(trainable[0], stage.generator)
+        self.discriminator_variables = select_variables(trainable[1], stage.discriminator)
+        self.generator_optimizer = _adam(config.generator, self.generator_variables)
+        self.discriminator_optimizer = _adam(
+            config.discriminator_optimizer, self.discriminator_variables
+        )
+        self.average = None
+        if config.training.ema_decay:
+            changing = [*self.generator_variables, *gan.generator.non_trainable_variables]
+            self.average = GeneratorAverage(
+                changing, config.training.ema_decay, config.training.ema_start
+            )
+        parts = {
+            "step": self.step,
+            "best_fid": self.best_fid,
+            "generator": _by_path(gan.generator.variables),
+            "discriminator": _by_path(gan.discriminator.variables),
+            "generator_optimizer": _by_path(self.generator_optimizer.variables),
+            "discriminator_optimizer": _by_path(self.discriminator_optimizer.variables),
+        }
+        if self.average:
+            parts["average"] = self.average.shadow
+        self.checkpoint = tf.train.Checkpoint(**parts)
+
+    def averaged(self):
+        """Context in which the generator holds its average (itself where none is kept)."""
+        return self.average.swapped() if self.average else contextlib.nullcontext()
+
+    def restore(self, path: str | Path) -> None:
+        """Reads a checkpoint written by `checkpoint.write`; every value must match one there."""
+        try:
+            self.checkpoint.read(str(path)).assert_consumed()
+        except (AssertionError, ValueError, tf.errors.OpError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(f"expected a checkpoint of this run at {path}: {reason}") from error
+
+
+def _adam(config: OptimizerConfig, variables: list) -> keras.optimizers.Adam:
+    optimizer = keras.optimizers.Adam(
+        learning_rate=config.learning_rate,
+        beta_1=config.beta_1,
+        beta_2=config.beta_2,
+        epsilon=config.epsilon,
+    )
+    optimizer.build(variables)
+    return optimizer
+
+
+def _by_path(variables: list) -> dict:
+    return {variable.path: variable.value for variable in variables}

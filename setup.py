@@ -1,0 +1,40 @@
+"""Packaging of cgt_tf."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="cgt_tf",
+    version="0.1.0",
+    description="Adds new classes to a pretrained class-conditional GAN from a few images each.",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["cgt_tf", "cgt_tf.*"]),
+    package_data={"cgt_tf": ["assets/*", "assets/*/*"]},
+    python_requires=">=3.10",
+    install_requires=[
+        "absl-py",
+        "keras>=3.8",
+        "matplotlib",
+        "ml-collections>=1.0",
+        "numpy",
+        "pillow>=10",
+        "tensorboard>=2.18",
+        "tensorflow>=2.18",
+        "tensorflow-datasets>=4.9.7",
+        "tensorflow-gan==2.1.0",
+        "tensorflow-hub>=0.16",
+        "tqdm",
+    ],
+    extras_require={
+        "gpu": ["tensorflow[and-cuda]>=2.18"],
+        "torch": ["torch>=2.4"],
+        "dev": ["pytest>=8", "ruff>=0.8"],
+    },
+    entry_points={
+        "console_scripts": [
+            f"cgt-{name} = cgt_tf.cli.{name}:entry_point"
+            for name in ("prepare", "train", "evaluate", "sample", "export")
+        ]
+    },
+)

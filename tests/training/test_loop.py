@@ -1,0 +1,144 @@
+"""The loop: resume, schedules, the average, non-finite losses."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cgt_tf.errors import InputError
+from cgt_tf.training.hooks import NonFiniteLossError
+
+
+def stored(run, step):
+    """All arrays of a checkpoint by name."""
+    reader = tf.train.load_checkpoint(str(run.checkpoint_path(step)))
+    names = [name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def test_a_resumed_run_ends_bit_for_bit_like_an_uninterrupted_one(make_run, config, monkeypatch):
+    straight = make_run(config, "straight")
+    straight.train()
+
+    class Interrupted(Exception):
+        pass
+
+    stopped = make_run(config, "stopped")
+    save = type(stopped.run).keep_checkpoints
+
+    def interrupt(run, last, best):
+        save(run, last, best)
+        if run.saved_steps()[-1] == 2:
+            raise Interrupted
+
+    monkeypatch.setattr(type(stopped.run), "keep_checkpoints", interrupt)
+    with pytest.raises(Interrupted):
+        stopped.train()
+    monkeypatch.undo()
+    make_run(config, "stopped").train()
+
+    expected, resumed = stored(straight.run, 4), stored(stopped.run, 4)
+    assert expected.keys() == resumed.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(resumed[name], value, err_msg=name)
+    earlier = stored(straight.run, 2)
+    assert any(not np.array_equal(earlier[name], value) for name, value in expected.items())
+    steps = [record["step"] for record in stopped.run.read_stats()]
+    assert steps == sorted(set(steps))
+
+
+def test_each_step_makes_the_configured_updates(make_run, config):
+    config.training.d_steps = 3
+    config.training.accumulation = 2
+    config.training.steps = 2
+    run = make_run(config)
+    state = run.train()
+    assert int(state.discriminator_optimizer.iterations.numpy()) == 6
+    assert int(state.generator_optimizer.iterations.numpy()) == 2
+    assert int(state.step.numpy()) == 2
+
+
+def test_accumulated_passes_equal_one_large_pass_for_the_discriminator(make_run, config):
+    """Without batch norm in D, two passes of 4 are one pass of 8 on the same draws."""
+    config.training.steps = 1
+    config.training.accumulation = 2
+    run = make_run(config)
+    run.train()
+    (record,) = [r for r in run.run.read_stats() if "discriminator_loss" in r]
+    logits_apart = record["d_real"] - record["d_fake"]
+    # All hinges are active at initialisation, so the loss is 2 - D(real) + D(fake).
+    assert record["discriminator_loss"] == pytest.approx(2 - logits_apart, rel=1e-5)
+
+
+def test_a_non_finite_loss_names_step_and_tensor(make_run, config):
+    run = make_run(config)
+    run.gan.discriminator.linear.bias.assign([np.nan])
+    with pytest.raises(NonFiniteLossError, match=r"discriminator_loss is nan at step 1"):
+        run.train()
+    assert run.run.saved_steps() == [0]
+
+
+def test_scores_choose_the_kept_checkpoints(make_run, config):
+    config.training.steps = 8
+    config.training.checkpoint_every = 0
+    config.evaluation.every = 1
+    fids = [9.0, 1.0, 8.0, 2.0, 7.0, 3.0, 6.0, 5.0, 4.0]
+    run = make_run(config, evaluate=lambda sample, step: {"fid": fids[step]})
+    state = run.train()
+    assert run.run.saved_steps() == [1, 3, 5, 7, 8]
+    assert run.run.resolve_checkpoint("best") == 1
+    assert run.run.resolve_checkpoint("last") == 8
+    assert state.best_fid.numpy() == 1.0
+    with pytest.raises(InputError, match="best, last or one of"):
+        run.run.resolve_checkpoint("6")
+
+
+def test_evaluation_sees_the_average_and_leaves_the_weights(make_run, config):
+    config.evaluation.every = 4
+    seen = {}
+
+    def evaluate(sample, step):
+        seen[step] = run.gan.generator.linear.kernel.numpy()
+        return {"fid": 1.0}
+
+    run = make_run(config, evaluate=evaluate)
+    state = run.train()
+    shadows = dict(
+        zip([v.path for v in state.generator_variables], state.average.shadow, strict=False)
+    )
+    np.testing.assert_array_equal(seen[4], shadows["generator/linear/kernel"].numpy())
+    assert not np.array_equal(seen[4], run.gan.generator.linear.kernel.numpy())
+
+
+def test_the_average_follows_the_weights_until_it_starts(make_run, config):
+    config.training.ema_start = 100
+    state = make_run(config).train()
+    for variable, shadow in zip(state.generator_variables, state.average.shadow, strict=False):
+        np.testing.assert_allclose(shadow.numpy(), variable.numpy(), atol=1e-7)
+
+
+def test_samples_and_config_are_written(make_run, config):
+    config.training.sample_every = 2
+    run = make_run(config)
+    run.train()
+    names = sorted(path.name for path in run.run.samples.iterdir())
+    assert names == ["step_000000.png", "step_000002.png", "step_000004.png"]
+    record = json.loads((run.run.path / "config.json").read_text(encoding="utf-8"))
+    assert record["config"]["seed"] == 3
+    assert record["versions"]["tensorflow"] == tf.__version__
+
+
+def test_resume_refuses_a_changed_config(make_run, config):
+    make_run(config)
+    config.generator.learning_rate = 5e-5
+    with pytest.raises(InputError, match=r"generator.learning_rate was 0.0001, is 5e-05"):
+        make_run(config)
+
+
+def test_a_foreign_directory_is_left_alone(tmp_path, make_run, config):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("x")
+    with pytest.raises(InputError, match="to be new or a run"):
+        make_run(config)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.tex"]

@@ -1,0 +1,64 @@
+"""Trains a tiny transfer on two logical CPU devices and prints its losses as JSON.
+
+    python train_on_logical_devices.py <strategy> <steps>
+"""
+
+import json
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+from cgt_tf import config as configs  # noqa: E402
+from cgt_tf.data.image_set import ImageSet  # noqa: E402
+from cgt_tf.data.pipeline import distributed_batches  # noqa: E402
+from cgt_tf.methods.base import DataSpec  # noqa: E402
+from cgt_tf.methods.cgan_transfer import CGANTransfer  # noqa: E402
+from cgt_tf.models.gan import create_gan  # noqa: E402
+from cgt_tf.models.spec import GanSpec  # noqa: E402
+from cgt_tf.training.state import TrainState  # noqa: E402
+from cgt_tf.training.step import TrainStep  # noqa: E402
+from cgt_tf.training.strategy import create_strategy  # noqa: E402
+
+
+def main(strategy_name: str, steps: int) -> None:
+    config = configs.Config(seed=1)
+    config.training.batch_size = 8
+    keras.utils.set_random_seed(0)
+    strategy = create_strategy(strategy_name, config.training.batch_size)
+    spec = GanSpec(
+        resolution=32,
+        num_classes=5,
+        dim_z=8,
+        g_widths=(8, 4, 4, 4),
+        d_widths=(4, 4, 8),
+        d_halvings=2,
+        hierarchical=True,
+        shared_dim=4,
+    )
+    rng = np.random.default_rng(0)
+    images = ImageSet(
+        rng.integers(0, 256, (20, 32, 32, 3), dtype=np.uint8),
+        np.arange(20, dtype=np.int32) % 2,
+        ("a", "b"),
+        "random",
+    )
+    method = CGANTransfer(config)
+    with strategy.scope():
+        source = create_gan(spec, list("vwxyz"))
+        gan = method.build(source, DataSpec(images.class_names, 32))
+        (stage,) = method.stages()
+        state = TrainState(gan, stage, config)
+    batches = iter(distributed_batches(strategy, images, config.training.batch_size, 1, 0))
+    step = TrainStep(strategy, state, stage, config)
+    records = [step([next(batches)]) for _ in range(steps)]
+    losses = {name: [float(record[name]) for record in records] for name in records[0]}
+    print(json.dumps({"replicas": strategy.num_replicas_in_sync, **losses}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
