@@ -10,6 +10,11 @@ REDUCTIONS = ("mean", "sum")
 METRICS = ("fid", "kmmd")
 
 
+def _knob(default, help_text: str):
+    """A field with the text that `--help` shows for it."""
+    return dataclasses.field(default=default, metadata={"help": help_text})
+
+
 @dataclasses.dataclass(kw_only=True)
 class DataConfig:
     """Training images and the held-out images they are judged by.
@@ -18,86 +23,92 @@ class DataConfig:
     or a prepared dataset directory.
     """
 
-    train: str = "bundled:glyphs/target"
-    heldout: str = ""  # empty: the spec's own test split, else what the few-shot draw leaves over
-    classes: tuple[str, ...] = ()  # empty: all
-    images_per_class: int = 0  # 0: all; else drawn by `seed`
-    flip: bool = False  # random horizontal flips
-    cache_dir: str = ""  # empty: $CGT_TF_CACHE, else ~/.cache/cgt_tf
+    train: str = _knob("bundled:glyphs/target", "training images, a data spec")
+    heldout: str = _knob(
+        "", "empty: the spec's own test split, else what the few-shot draw leaves over"
+    )
+    classes: tuple[str, ...] = _knob((), "empty: all")
+    images_per_class: int = _knob(0, "0: all; else drawn by `seed`")
+    flip: bool = _knob(False, "random horizontal flips")
+    cache_dir: str = _knob("", "empty: $CGT_TF_CACHE, else ~/.cache/cgt_tf")
 
 
 @dataclasses.dataclass(kw_only=True)
 class ModelConfig:
     """Networks trained from scratch; a transfer takes its networks from the source."""
 
-    resolution: int = 32
-    channels: int = 0  # width multiplier; 0: the published one
-    dim_z: int = 0  # 0: the published one
-    hierarchical: bool = True  # chunks of z go to every block; False: all to the first layer
-    shared_dim: int = 128  # shared class embedding; 0: one table a layer
-    g_widths: tuple[int, ...] = ()  # explicit widths instead of `channels` times the table
-    d_widths: tuple[int, ...] = ()
-    d_halvings: int = 0  # halving blocks of D, with `d_widths`; 0: all but the last
-    attention: tuple[int, ...] = ()  # feature map sides that get self-attention, in G and D
-    fused: bool = True  # fused resampling convolutions; False: the plain form
+    resolution: int = _knob(32, "side of the images, in pixels: 32, 64, 128, 256 or 512")
+    channels: int = _knob(0, "width multiplier; 0: the published one")
+    dim_z: int = _knob(0, "0: the published one")
+    hierarchical: bool = _knob(True, "chunks of z go to every block; False: all to the first layer")
+    shared_dim: int = _knob(128, "shared class embedding; 0: one table a layer")
+    g_widths: tuple[int, ...] = _knob((), "explicit widths instead of `channels` times the table")
+    d_widths: tuple[int, ...] = _knob((), "the same for the discriminator")
+    d_halvings: int = _knob(0, "halving blocks of D, with `d_widths`; 0: all but the last")
+    attention: tuple[int, ...] = _knob((), "feature map sides that get self-attention, in G and D")
+    fused: bool = _knob(True, "fused resampling convolutions; False: the plain form")
 
 
 @dataclasses.dataclass(kw_only=True)
 class MethodConfig:
     """The transfer method; regularisers as in methods' scripts (section 4.2 of the paper)."""
 
-    name: str = "cgan_transfer"
-    l1_scores: float = 0.01  # weight of |S|
-    l2_residual: float = 0.1  # weight of R^2
-    reduction: str = "mean"  # over each tensor; tensors are summed
-    scores_std: float = 0.005  # spread of the initial scores around 1 / N
+    name: str = _knob("cgan_transfer", "cgan_transfer or scratch")
+    l1_scores: float = _knob(0.01, "weight of |S|")
+    l2_residual: float = _knob(0.1, "weight of R^2")
+    reduction: str = _knob("mean", "over each tensor; tensors are summed")
+    scores_std: float = _knob(0.005, "spread of the initial scores around 1 / N")
 
 
 @dataclasses.dataclass(kw_only=True)
 class OptimizerConfig:
     """Adam of one network."""
 
-    learning_rate: float = 1e-4
-    beta_1: float = 0.0
-    beta_2: float = 0.999
-    epsilon: float = 1e-6
+    learning_rate: float = _knob(1e-4, "step size")
+    beta_1: float = _knob(0.0, "decay of the mean gradient")
+    beta_2: float = _knob(0.999, "decay of the mean squared gradient")
+    epsilon: float = _knob(1e-6, "added to the root of the squared gradient")
 
 
 @dataclasses.dataclass(kw_only=True)
 class TrainingConfig:
     """The loop."""
 
-    steps: int = 1000  # generator updates
-    batch_size: int = 64  # images of one pass, over all replicas
-    accumulation: int = 1  # passes averaged into one update
-    d_steps: int = 1  # discriminator updates a generator update
-    ema_decay: float = 0.999  # of the generator; 0: no averaging
-    ema_start: int = 0  # until this step the average is the generator itself
-    strategy: str = "auto"  # auto | one_device | mirrored | multi_worker
-    deterministic: bool = True  # deterministic TensorFlow ops: resume is exact
-    log_every: int = 20
-    sample_every: int = 200
-    checkpoint_every: int = 200
+    steps: int = _knob(1000, "generator updates")
+    batch_size: int = _knob(64, "images of one pass, over all replicas")
+    accumulation: int = _knob(1, "passes averaged into one update")
+    d_steps: int = _knob(1, "discriminator updates a generator update")
+    ema_decay: float = _knob(0.999, "of the generator; 0: no averaging")
+    ema_start: int = _knob(0, "until this step the average is the generator itself")
+    strategy: str = _knob("auto", "auto | one_device | mirrored | multi_worker")
+    deterministic: bool = _knob(True, "deterministic TensorFlow ops: resume is exact")
+    log_every: int = _knob(20, "steps between lines of stats.jsonl")
+    sample_every: int = _knob(200, "steps between sample grids; 0: none")
+    checkpoint_every: int = _knob(
+        200, "steps between checkpoints; 0: with scores and at the end only"
+    )
 
 
 @dataclasses.dataclass(kw_only=True)
 class EvaluationConfig:
     """Scores on a schedule, and what `cgt-evaluate` computes by default."""
 
-    every: int = 200  # steps; 0: never during training
-    features: str = "bundled:glyph_classifier"  # or inception[:<dir>], or a Keras model file
-    num_samples: int = 2000
-    metrics: tuple[str, ...] = ("fid", "kmmd")
-    batch_size: int = 100
+    every: int = _knob(200, "steps; 0: never during training")
+    features: str = _knob("bundled:glyph_classifier", "or inception[:<dir>], or a Keras model file")
+    num_samples: int = _knob(2000, "generated images that are scored")
+    metrics: tuple[str, ...] = _knob(("fid", "kmmd"), "of fid, kmmd")
+    batch_size: int = _knob(100, "images of one pass when scoring")
 
 
 @dataclasses.dataclass(kw_only=True)
 class Config:
     """One run. `source` and `discriminator` are handles; see `cgt_tf.load_source`."""
 
-    seed: int = 0
-    source: str = "bundled:glyphs32"
-    discriminator: str = ""  # empty: the source's own
+    seed: int = _knob(0, "of weights, draws, shuffling and the few-shot subset")
+    source: str = _knob(
+        "bundled:glyphs32", "source GAN: bundled:<name> or model:<dir>; unused by scratch"
+    )
+    discriminator: str = _knob("", "empty: the source's own")
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     method: MethodConfig = dataclasses.field(default_factory=MethodConfig)

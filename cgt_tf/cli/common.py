@@ -104,4 +104,5 @@ def _fields_help(config: object, prefix: str) -> Iterator[str]:
             yield from _fields_help(value, f"{prefix}.{field.name}")
         else:
             shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            yield f"  --{prefix}.{field.name}={shown}"
+            text = field.metadata.get("help", "")
+            yield f"  --{prefix}.{field.name}={shown}" + (f": {text}" if text else "")

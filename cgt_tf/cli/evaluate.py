@@ -44,7 +44,8 @@ def main(argv):
         session.config.evaluation, **{name: value for name, value in changes.items() if value}
     )
     result = session.evaluate(session.evaluator(), session.sample_function(), step)
-    write_atomically(run.path / "eval.json", json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(run.path / "eval.json", text)
     print(format_table(result))
     print(f"written to {run.path / 'eval.json'}")
 

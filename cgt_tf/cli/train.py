@@ -9,12 +9,11 @@ A run that was stopped goes on where its last checkpoint is when the same comman
 import json
 
 from absl import flags
-from ml_collections import config_flags
 
 from cgt_tf import config as configs
-from cgt_tf.cli import common
+from cgt_tf.cli import common, config_flag
 
-_CONFIG = config_flags.DEFINE_config_dataclass("config", configs.Config())
+_CONFIG = config_flag.define_config(configs.Config())
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; new, or one to resume.")
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print the resolved config, the class map and parameter counts, and stop."
@@ -43,7 +42,7 @@ def main(argv):
     run.open(config)
 
     def evaluate(sample, step):
-        return common.scores(session.evaluate(evaluator, sample, step))
+        return session.scores(evaluator, sample, step)
 
     training = TrainingRun(
         config,
@@ -56,7 +55,9 @@ def main(argv):
     )
     training.train()
     print(f"checkpoints: {run.checkpoints}\nsamples: {run.samples}")
-    print(f"next: cgt-evaluate --workdir={run.path}; cgt-export --workdir={run.path} --output=model")
+    print(
+        f"next: cgt-evaluate --workdir={run.path}; cgt-export --workdir={run.path} --output=model"
+    )
 
 
 def entry_point():

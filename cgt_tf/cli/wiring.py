@@ -1,6 +1,7 @@
 """What the commands share: from a config to networks, data and an evaluator."""
 
 import dataclasses
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -9,10 +10,13 @@ import tensorflow as tf
 from cgt_tf import config as configs
 from cgt_tf.config import Config
 from cgt_tf.data.image_set import ImageSet
+from cgt_tf.data.pipeline import to_uint8
 from cgt_tf.data.sources import load_train_and_heldout
 from cgt_tf.errors import InputError
 from cgt_tf.evaluation.features import load_feature_net
 from cgt_tf.evaluation.protocol import Evaluator
+from cgt_tf.export.saved_model import load_saved_model
+from cgt_tf.export.serving import latents_from_seeds
 from cgt_tf.importers.native import save_model
 from cgt_tf.importers.registry import load_source
 from cgt_tf.methods.base import DataSpec, TransferMethod, select_variables
@@ -75,6 +79,14 @@ class Session:
             class_names=self.gan.class_names,
         )
 
+    def scores(self, evaluator: Evaluator, sample, step: int) -> dict[str, float]:
+        """The numbers of `evaluate` alone, as stats.jsonl has them."""
+        result = self.evaluate(evaluator, sample, step)
+        scores = dict(result["metrics"])
+        if result["accuracy"]:
+            scores["accuracy"] = result["accuracy"]["overall"]
+        return scores
+
     def sample_function(self):
         """Compiled `sample(z, labels)` -> float32 images of the new classes."""
         return tf.function(lambda z, labels: self.gan.generator(z, labels)[0])
@@ -116,7 +128,9 @@ class Session:
         counts = np.bincount(self.train_images.labels, minlength=len(self.gan.class_names))
         for label, (name, count) in enumerate(zip(self.gan.class_names, counts, strict=True)):
             lines.append(f"  {label:4d} {count:6d}  {name}")
-        heldout = f"{self.heldout.name}, {len(self.heldout.labels)} images" if self.heldout else None
+        heldout = (
+            f"{self.heldout.name}, {len(self.heldout.labels)} images" if self.heldout else None
+        )
         lines.append(f"training images: {self.train_images.name}, {sum(counts)}")
         lines.append(f"held-out images: {heldout or 'none; scores use the training images'}")
         for network, patterns in (
@@ -163,6 +177,40 @@ def open_run(workdir: str, checkpoint: str, heldout: str = "") -> tuple[RunDir, 
         config.data.heldout = heldout
     session = Session.create(config)
     return run, session, session.restore(run, checkpoint)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampler:
+    """Samples of a run or of a SavedModel.
+
+    Attributes:
+        class_names: all classes, in label order.
+        new_classes: the ones a run has learnt; all of a SavedModel.
+        sample: labels int64 [n], seeds int64 [n], truncation -> images uint8 [n, R, R, 3].
+    """
+
+    class_names: list[str]
+    new_classes: list[str]
+    sample: Callable
+
+
+def open_sampler(model: str, checkpoint: str) -> Sampler:
+    """A run's old and new classes at a checkpoint, or a SavedModel."""
+    if not RunDir(model).exists:
+        served = load_saved_model(model)
+        return Sampler(served.class_names, served.class_names, served.sample)
+    _, session, _ = open_run(model, checkpoint)
+    extended = session.method.extended(session.gan)
+
+    @tf.function
+    def images(labels, seeds, truncation):
+        z = latents_from_seeds(seeds, extended.spec.dim_z, truncation)
+        return to_uint8(extended(z, labels))
+
+    def sample(labels, seeds, truncation):
+        return images(tf.constant(labels), tf.constant(seeds), truncation).numpy()
+
+    return Sampler(extended.class_names, session.gan.class_names, sample)
 
 
 def _size(variables) -> int:

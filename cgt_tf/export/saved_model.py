@@ -20,7 +20,7 @@ import tensorflow as tf
 from cgt_tf.data.pipeline import to_uint8
 from cgt_tf.data.prepared import staged_directory
 from cgt_tf.errors import InputError
-from cgt_tf.export.serving import GeneratorModule, latents_from_seeds
+from cgt_tf.export.serving import GeneratorModule, latents_from_seeds, make_signatures
 from cgt_tf.models.fold import ExtendedGenerator
 
 _CLASS_NAMES_FILE = "class_names.txt"
@@ -189,7 +189,7 @@ def _write(extended: ExtendedGenerator, directory: Path) -> None:
         file = Path(assets) / _CLASS_NAMES_FILE
         file.write_text("".join(f"{name}\n" for name in extended.class_names), encoding="utf-8")
         module = GeneratorModule(extended, str(file))
-        tf.saved_model.save(module, str(directory), signatures=module.signatures)
+        tf.saved_model.save(module, str(directory), signatures=make_signatures(extended))
 
 
 def _verify(extended: ExtendedGenerator, directory: Path) -> None:

@@ -44,7 +44,7 @@ def _draw(distribution, seeds, dim_z):
 
 
 class GeneratorModule(tf.Module):
-    """What a SavedModel holds: the variables, the class names' file, and `signatures`.
+    """What a SavedModel holds besides its signatures: variables and the class names' file.
 
     Args:
         extended: the generator; its variables are held, not copied.
@@ -56,10 +56,11 @@ class GeneratorModule(tf.Module):
         # Plain tf.Variables, not the Keras model: loading must not ask for Keras.
         self.generator_variables = [variable.value for variable in extended.generator.variables]
         self.class_names_file = tf.saved_model.Asset(class_names_file)
-        self.signatures = make_signatures(extended)
 
 
-def make_signatures(extended: ExtendedGenerator) -> dict[str, tf.types.experimental.ConcreteFunction]:
+def make_signatures(
+    extended: ExtendedGenerator,
+) -> dict[str, tf.types.experimental.ConcreteFunction]:
     """Traced signatures by name; B is free in all of them.
 
     Out-of-range labels, a truncation outside (0, 1], vectors of different lengths, and latents or

@@ -1,10 +1,10 @@
 """A GAN as a directory of our own: weights by variable path, spec, class names, provenance.
 
-    spec.json            the `GanSpec`
-    class_names.txt      one name a line, in label order
-    generator.npz        arrays by variable path, e.g. block_0/conv1/kernel
-    discriminator.npz    the same, where there is a discriminator
-    provenance.json      where the weights come from
+spec.json            the `GanSpec`
+class_names.txt      one name a line, in label order
+generator.npz        arrays by variable path, e.g. block_0/conv1/kernel
+discriminator.npz    the same, where there is a discriminator
+provenance.json      where the weights come from
 """
 
 import json
@@ -48,7 +48,9 @@ def save_model(gan: Gan, directory: str | Path, provenance: dict) -> Path:
     return directory
 
 
-def load_model(directory: str | Path, bn_eps: float | None = None, sn_eps: float | None = None) -> Gan:
+def load_model(
+    directory: str | Path, bn_eps: float | None = None, sn_eps: float | None = None
+) -> Gan:
     """Reads `save_model`'s directory.
 
     Args:
@@ -82,11 +84,14 @@ def _assign(network, path: Path) -> None:
     variables = {_name(v): v for v in network.variables}
     if arrays.keys() != variables.keys():
         missing, extra = sorted(variables.keys() - arrays), sorted(arrays.keys() - variables)
-        raise InputError(f"{path} does not fit its spec: missing {missing[:3]}, unknown {extra[:3]}")
+        raise InputError(
+            f"{path} does not fit its spec: missing {missing[:3]}, unknown {extra[:3]}"
+        )
     for name, variable in variables.items():
         if arrays[name].shape != tuple(variable.shape):
             raise InputError(
-                f"{path}: expected {name} of shape {tuple(variable.shape)}, got {arrays[name].shape}"
+                f"expected {name} of shape {tuple(variable.shape)} in {path}, "
+                f"got {arrays[name].shape}"
             )
     for name, variable in variables.items():
         variable.assign(arrays[name])

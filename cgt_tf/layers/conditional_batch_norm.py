@@ -156,7 +156,7 @@ class ProjectedBatchNorm(ConditionalBatchNorm):
         super().__init__(channels, **kwargs)
         self.condition_dim = condition_dim
         self.sn_eps = sn_eps
-        options = dict(use_bias=False, sn_eps=sn_eps, dtype=self.dtype_policy)
+        options = {"use_bias": False, "sn_eps": sn_eps, "dtype": self.dtype_policy}
         self.scale = SpectralDense(channels, name="scale", **options)
         self.shift = SpectralDense(channels, name="shift", **options)
 
@@ -185,7 +185,7 @@ class ProjectedBatchNorm(ConditionalBatchNorm):
 
 
 class TableBatchNorm(ConditionalBatchNorm):
-    """One row of offsets a class: scale = 1 + c T_scale (+ z Z_scale), shift = c T_shift (+ z Z_shift).
+    """One row of offsets a class: scale = 1 + c T (+ z Z), shift = c T' (+ z Z').
 
     c are class weights [B, K]. Without latent this is the norm of BigGAN's CIFAR models; with it,
     what a projected or a pseudo-class norm is folded into. With D domains (see the base class) each
@@ -238,7 +238,7 @@ class TableBatchNorm(ConditionalBatchNorm):
         return scale, shift
 
     def _latent_by_domain(self, condition):
-        """The chunk [B, dim], or its products with each domain's weight side by side, [B, D dim]."""
+        """The chunk [B, dim], or its product with each domain's weight, joined: [B, D dim]."""
         if not self.domains:
             return condition.latent
         product = condition.domains[:, :, None] * condition.latent[:, None, :]

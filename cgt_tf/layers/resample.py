@@ -3,8 +3,8 @@
 A 2x nearest-neighbour upsampling followed by a 3x3 convolution is the stride-2 transposed
 convolution with the 3x3 kernel fully convolved with ones(2, 2), and a 3x3 convolution followed by a
 2x2 average pool is the stride-2 convolution with that 4x4 kernel divided by four. Either way an
-image pixel of the large side costs 4 multiplies a channel pair instead of 9 (36 -> 16 for each pixel
-of the small side). The results are equal up to float rounding, gradients included.
+image pixel of the large side costs 4 multiplies a channel pair instead of 9 (36 -> 16 for each
+pixel of the small side). The results are equal up to float rounding, gradients included.
 
 Images are [B, H, W, C], kernels [3, 3, C_in, C_out]; H and W are even where they are halved.
 """

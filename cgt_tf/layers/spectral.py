@@ -117,11 +117,11 @@ class SpectralDense(SpectralLayer):
 
 
 class SpectralConv2D(SpectralLayer):
-    """Zero-padded convolution, [B, H, W, C_in] -> [B, H', W', filters], kernel [k, k, C_in, filters].
+    """Zero-padded convolution, [B, H, W, C_in] -> [B, H', W', filters].
 
     Args:
         filters: output channels.
-        kernel_size: 1 or 3.
+        kernel_size: k, 1 or 3; the kernel is [k, k, C_in, filters].
         resample: None; "up" (a 3x3 kernel after 2x nearest upsampling) or "down" (before a 2x2
             average pool).
         fused: compute resampling and convolution as one strided convolution; equal up to rounding.

@@ -83,7 +83,7 @@ def select_variables(variables: list, patterns: tuple[str, ...]) -> list:
     """
     for pattern in patterns:
         if not any(re.fullmatch(pattern, variable_name(v)) for v in variables):
-            raise InputError(f"expected the pattern {pattern!r} to match a variable, it matches none")
+            raise InputError(f"expected the pattern {pattern!r} to match a variable, got none")
     return [v for v in variables if any(re.fullmatch(p, variable_name(v)) for p in patterns)]
 
 

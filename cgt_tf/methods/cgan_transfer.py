@@ -33,9 +33,7 @@ class CGANTransfer(TransferMethod):
     def build(self, source: Gan | None, target: DataSpec) -> Gan:
         _check(source, target)
         self._source = source
-        spec = dataclasses.replace(
-            source.spec, num_classes=len(target.class_names), shared_dim=0
-        )
+        spec = dataclasses.replace(source.spec, num_classes=len(target.class_names), shared_dim=0)
         self._generator = self._transferred_generator(source.generator, spec)
         discriminator = Discriminator(spec)
         build_networks(discriminator)

@@ -23,7 +23,7 @@ class Scratch(TransferMethod):
 
 def spec_from_config(model: ModelConfig, num_classes: int) -> GanSpec:
     """The published spec of a resolution with the config's changes."""
-    changes = dict(hierarchical=model.hierarchical, shared_dim=model.shared_dim)
+    changes = {"hierarchical": model.hierarchical, "shared_dim": model.shared_dim}
     if model.g_widths:
         changes["g_widths"] = model.g_widths
     if model.d_widths:

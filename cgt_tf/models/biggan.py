@@ -12,6 +12,7 @@ uses the spec's epsilon.
 """
 
 import functools
+import itertools
 
 import keras
 from keras import ops
@@ -25,7 +26,7 @@ from cgt_tf.models.spec import GanSpec
 
 def source_norm(spec: GanSpec):
     """Factory of a source's conditional norms, called as `norm(channels, name=...)`."""
-    options = dict(momentum=spec.bn_momentum, epsilon=spec.bn_eps)
+    options = {"momentum": spec.bn_momentum, "epsilon": spec.bn_eps}
     if spec.shared_dim:
         return functools.partial(
             norms.ProjectedBatchNorm,
@@ -86,7 +87,7 @@ class Generator(keras.Model):
         super().__init__(**{"name": "generator", **kwargs})
         self.spec = spec
         norm = norm or source_norm(spec)
-        options = dict(spectral_norm=spectral_norm, sn_eps=spec.sn_eps)
+        options = {"spectral_norm": spectral_norm, "sn_eps": spec.sn_eps}
         conv = functools.partial(SpectralConv2D, fused=fused, **options)
         self.class_embedding = None
         if spec.shared_dim:
@@ -96,9 +97,11 @@ class Generator(keras.Model):
         widths = spec.g_widths
         self.linear = SpectralDense(spec.bottom_width**2 * widths[0], name="linear", **options)
         self.blocks, self.attentions = [], {}
-        for i, (in_channels, channels) in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, (in_channels, channels) in enumerate(itertools.pairwise(widths)):
             name = f"block_{i}"
-            self.blocks.append(GeneratorBlock(in_channels, channels, norm=norm, conv=conv, name=name))
+            self.blocks.append(
+                GeneratorBlock(in_channels, channels, norm=norm, conv=conv, name=name)
+            )
             if spec.bottom_width * 2 ** (i + 1) in spec.g_attention:
                 self.attentions[str(i)] = SelfAttention(channels, conv=conv, name=f"attention_{i}")
         self.output_norm = norms.AffineBatchNorm(
@@ -186,11 +189,11 @@ class Discriminator(keras.Model):
     def __init__(self, spec: GanSpec, *, fused=True, **kwargs):
         super().__init__(**{"name": "discriminator", **kwargs})
         self.spec = spec
-        options = dict(sn_eps=spec.sn_eps)
+        options = {"sn_eps": spec.sn_eps}
         conv = functools.partial(SpectralConv2D, fused=fused, **options)
         self.blocks, self.attentions = [], {}
         widths = (3, *spec.d_widths)
-        for i, (in_channels, channels) in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, (in_channels, channels) in enumerate(itertools.pairwise(widths)):
             block = DiscriminatorBlock(
                 in_channels,
                 channels,

@@ -40,10 +40,11 @@ def fold_norms(generator: Generator) -> list[NormState]:
 
 
 def copy_unconditional(source: Generator, target: Generator) -> None:
-    """Copies all that does not depend on the class, spectral norms divided out where `target` has none.
+    """Copies all that does not depend on the class, from one generator to another.
 
-    Linear layer, convolutions, attention, and gain, bias and statistics of the output norm (the
-    statistics only where both keep one set).
+    That is the linear layer, convolutions, attention, and gain, bias and statistics of the output
+    norm (statistics only where both keep one set). Spectral norms are divided out where `target`
+    has none.
     """
     for old, new in zip(source.spectral_layers(), target.spectral_layers(), strict=True):
         new.kernel.assign(old.kernel if new.spectral_norm else old.normalized_kernel(False))
@@ -109,7 +110,7 @@ class ExtendedGenerator:
             _assign_domains(norm, states)
 
     def __call__(self, z, labels):
-        """float32 images [B, R, R, 3] in [-1, 1] for z [B, dim_z] and int labels or weights [B, K]."""
+        """Images float32 [B, R, R, 3] for z [B, dim_z] and labels int [B] or weights [B, K]."""
         weights = class_weights(labels, self.spec.num_classes)
         domains = ops.matmul(weights, self._domain_of_class)
         return self.generator(z, weights, domains=domains)[0]
@@ -121,7 +122,10 @@ def _assign_domains(norm: TableBatchNorm, states: tuple[NormState, ...]) -> None
     for field, variable in (
         ("scale", norm.scale_table),
         ("shift", norm.shift_table),
-        *((("scale_latent", norm.scale_latent), ("shift_latent", norm.shift_latent))
-          if norm.latent_dim else ()),
+        *(
+            (("scale_latent", norm.scale_latent), ("shift_latent", norm.shift_latent))
+            if norm.latent_dim
+            else ()
+        ),
     ):
         variable.assign(np.concatenate([getattr(state.offsets, field) for state in states]))

@@ -69,9 +69,8 @@ class GanSpec:
         blocks = len(self.g_widths) - 1
         if self.bottom_width * 2**blocks != self.resolution:
             raise InputError(
-                f"a generator of {blocks} blocks from {self.bottom_width}x{self.bottom_width} makes "
-                f"{self.bottom_width * 2**blocks}x{self.bottom_width * 2**blocks} images, "
-                f"not {self.resolution}x{self.resolution}"
+                f"expected resolution {self.bottom_width * 2**blocks}, which {blocks} blocks make "
+                f"from {self.bottom_width}, got {self.resolution}"
             )
         if self.hierarchical and self.dim_z % (blocks + 1):
             raise InputError(
@@ -106,7 +105,9 @@ class GanSpec:
             raise InputError(f"expected the JSON of a GanSpec: {error}") from error
 
 
-def biggan_spec(resolution: int, num_classes: int, channels: int | None = None, **changes) -> GanSpec:
+def biggan_spec(
+    resolution: int, num_classes: int, channels: int | None = None, **changes
+) -> GanSpec:
     """The published BigGAN at a resolution, as BigGAN-PyTorch configures it.
 
     Args:
@@ -121,17 +122,17 @@ def biggan_spec(resolution: int, num_classes: int, channels: int | None = None, 
     cifar = resolution == 32
     channels = channels or (64 if cifar else 96)
     d_widths = tuple(channels * width for width in _DISCRIMINATOR_WIDTHS[resolution])
-    fields = dict(
-        resolution=resolution,
-        num_classes=num_classes,
-        dim_z=_DIM_Z[resolution],
-        hierarchical=not cifar,
-        shared_dim=0 if cifar else 128,
-        g_widths=tuple(channels * width for width in _GENERATOR_WIDTHS[resolution]),
-        d_widths=d_widths,
-        d_halvings=2 if cifar else len(d_widths) - 1,
-        g_attention=() if cifar else (64,),
-        d_attention=() if cifar else (64,),
-        sn_eps=1e-8 if cifar else 1e-6,
-    )
+    fields = {
+        "resolution": resolution,
+        "num_classes": num_classes,
+        "dim_z": _DIM_Z[resolution],
+        "hierarchical": not cifar,
+        "shared_dim": 0 if cifar else 128,
+        "g_widths": tuple(channels * width for width in _GENERATOR_WIDTHS[resolution]),
+        "d_widths": d_widths,
+        "d_halvings": 2 if cifar else len(d_widths) - 1,
+        "g_attention": () if cifar else (64,),
+        "d_attention": () if cifar else (64,),
+        "sn_eps": 1e-8 if cifar else 1e-6,
+    }
     return GanSpec(**{**fields, **changes})

@@ -46,15 +46,17 @@ class RunDir:
         for directory in (self.checkpoints, self.samples, self.events):
             directory.mkdir(parents=True, exist_ok=True)
         versions = {name: _version(name) for name in _PACKAGES}
-        record = {
-            "config": configs.to_dict(config), "versions": versions, "commit": _commit()
-        }
-        write_atomically(self.path / "config.json", json.dumps(record, indent=2, ensure_ascii=False))
+        record = {"config": configs.to_dict(config), "versions": versions, "commit": _commit()}
+        write_atomically(
+            self.path / "config.json", json.dumps(record, indent=2, ensure_ascii=False)
+        )
 
     def _check_unchanged(self, config):
         stored = _flat(configs.to_dict(self.load_config()))
         given = _flat(configs.to_dict(config))
-        changed = [f"{k} was {stored[k]!r}, is {given[k]!r}" for k in stored if stored[k] != given[k]]
+        changed = [
+            f"{k} was {stored[k]!r}, is {given[k]!r}" for k in stored if stored[k] != given[k]
+        ]
         if changed:
             raise InputError(f"a resumed run keeps its config, got changes: {'; '.join(changed)}")
 

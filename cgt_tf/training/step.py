@@ -69,6 +69,7 @@ class TrainStep:
         gan = self._state.gan
         variables = [v.value for v in self._state.discriminator_variables]
         passes = []
+        total = {}
         for i in range(first, first + self._accumulation):
             images, labels = batches[i]
             z, fake_labels = self._draw(i)
@@ -88,7 +89,7 @@ class TrainStep:
                 "d_real": tf.reduce_sum(real) / self._updated_images,
                 "d_fake": tf.reduce_sum(fake) / self._updated_images,
             }
-            total = scalars if i == first else {k: total[k] + v for k, v in scalars.items()}
+            total = {name: total.get(name, 0.0) + value for name, value in scalars.items()}
         self._state.discriminator_optimizer.apply(
             _sum_of_passes(passes), self._state.discriminator_variables
         )

@@ -1,4 +1,4 @@
-"""Two replicas follow one device: run in processes of their own, since devices are fixed at start."""
+"""Two replicas follow one device; in processes of their own, as devices are fixed at start."""
 
 import json
 import subprocess
