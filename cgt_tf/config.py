@@ -42,6 +42,7 @@ class ModelConfig:
     dim_z: int = _knob(0, "0: the published one")
     hierarchical: bool = _knob(True, "chunks of z go to every block; False: all to the first layer")
     shared_dim: int = _knob(128, "shared class embedding; 0: one table a layer")
+    embedding_gain: float = _knob(1.0, "norm of the initial class embeddings; the published is 1")
     g_widths: tuple[int, ...] = _knob((), "explicit widths instead of `channels` times the table")
     d_widths: tuple[int, ...] = _knob((), "the same for the discriminator")
     d_halvings: int = _knob(0, "halving blocks of D, with `d_widths`; 0: all but the last")

@@ -220,6 +220,7 @@ def _open_bundled(spec: str, cache_dir: str | os.PathLike[str] | None) -> _Sourc
             f"got {spec!r}"
         )
     data_dir = cache_root(cache_dir) / "tfds"
+    tfds_reader.show_progress_on_terminals_only()
     builders = tuple(glyphs.prepare(part, data_dir) for part in _GLYPH_SUBSETS[subset])
     return _Source(f"bundled:glyphs/{subset}", builders, split)
 

@@ -6,6 +6,10 @@ import difflib
 import os
 import pathlib
 import re
+import socket
+import sys
+import urllib.parse
+import urllib.request
 
 import numpy as np
 import tensorflow as tf
@@ -33,6 +37,7 @@ def open_named(name: str) -> Builder:
       InputError: unknown name, config or version; not prepared and cannot be; not labelled images.
     """
     data_dir = os.environ.get("TFDS_DATA_DIR") or None
+    show_progress_on_terminals_only()
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError:
@@ -45,6 +50,7 @@ def open_named(name: str) -> Builder:
     if not builder.is_prepared():
         logging.info("preparing tfds:%s in %s", name, builder.data_dir)
         try:
+            _check_network(builder)
             builder.download_and_prepare(
                 download_config=tfds.download.DownloadConfig(try_download_gcs=False)
             )
@@ -61,6 +67,12 @@ def open_named(name: str) -> Builder:
                 f"{_first_line(error)}"
             ) from None
     return builder
+
+
+def show_progress_on_terminals_only() -> None:
+    """Keeps the progress bars of TFDS out of log files."""
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
 
 
 def open_directory(path: pathlib.Path) -> Builder:
@@ -95,14 +107,9 @@ def check_split(builder: Builder, split: str, origin: str) -> None:
 
 def read_labels(builder: Builder, split: str) -> np.ndarray:
     """Labels int32 [n] of a split; images are not decoded."""
-    key = _keys(builder)[1]
-    examples = builder.as_dataset(
-        split=split,
-        shuffle_files=False,
-        decoders=tfds.decode.PartialDecoding({key: True}),
-        read_config=_READ_CONFIG,
-    )
-    batches = [batch[key] for batch in examples.batch(4096).as_numpy_iterator()]
+    label = _keys(builder)[1]
+    labels = _undecoded(builder, split).map(lambda example: example[label])
+    batches = list(labels.batch(4096).as_numpy_iterator())
     return np.concatenate(batches).astype(np.int32)
 
 
@@ -117,14 +124,9 @@ def read_images(builder: Builder, split: str, wanted: np.ndarray, resolution: in
     key, _ = _keys(builder)
     feature = builder.info.features[key]
     mask = tf.constant(wanted)
-    examples = builder.as_dataset(
-        split=split,
-        shuffle_files=False,
-        decoders={key: tfds.decode.SkipDecoding()},
-        read_config=_READ_CONFIG,
-    )
     images = (
-        examples.enumerate()
+        _undecoded(builder, split)
+        .enumerate()
         .filter(lambda index, example: mask[index])
         .map(lambda index, example: feature.decode_example(example[key]))
         .batch(_BATCH if None not in feature.shape else 1)
@@ -154,6 +156,27 @@ def read_images(builder: Builder, split: str, wanted: np.ndarray, resolution: in
             resolution,
         )
     return output
+
+
+def _check_network(builder: Builder) -> None:
+    """ConnectionError where the files of a dataset cannot be reached; TFDS retries for minutes."""
+    hosts = {urllib.parse.urlsplit(url).hostname for url in builder.url_infos or ()} - {None}
+    if hosts and not urllib.request.getproxies():
+        host = min(hosts)
+        try:
+            socket.getaddrinfo(host, 443)
+        except socket.gaierror:
+            raise ConnectionError(f"no network, cannot find {host}") from None
+
+
+def _undecoded(builder: Builder, split: str) -> tf.data.Dataset:
+    """Examples of a split in stored order, their images still encoded."""
+    return builder.as_dataset(
+        split=split,
+        shuffle_files=False,
+        decoders={_keys(builder)[0]: tfds.decode.SkipDecoding()},
+        read_config=_READ_CONFIG,
+    )
 
 
 def _keys(builder: Builder) -> tuple[str, str] | None:

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from cgt_tf.data.pipeline import to_uint8
 from cgt_tf.models.fold import ExtendedGenerator
+from cgt_tf.models.spec import GanSpec
 
 
 def latents_from_seeds(seeds, dim_z: int, truncation=1.0) -> tf.Tensor:
@@ -67,31 +68,26 @@ def make_signatures(
     weights that make no finite image raise `tf.errors.InvalidArgumentError`.
     """
     spec = extended.spec
-    images_from_seeds = _images_from_seeds(extended)
+    images_from_latents, images_from_seeds = _image_functions(extended)
 
     def serving_default(label, seed, truncation):
         return {"image": images_from_seeds(label, seed, truncation)}
 
     def from_latent(label, z):
         with tf.control_dependencies(_label_checks(label, spec.num_classes, z=z)):
-            return {"image": _float_images(extended, label, z)}
+            return {"image": images_from_latents(tf.one_hot(label, spec.num_classes), z)}
 
     def mix(class_weights, z):
         with tf.control_dependencies([_same_length(class_weights=class_weights, z=z)]):
-            return {"image": _float_images(extended, class_weights, z)}
+            return {"image": images_from_latents(class_weights, z)}
 
     def png(label, seed, truncation):
-        images = images_from_seeds(label, seed, truncation)
-        return {"image_bytes": tf.io.encode_png(images)}
+        return {"image_bytes": tf.io.encode_png(images_from_seeds(label, seed, truncation))}
 
     def labels():
         return {"name": tf.constant(extended.class_names)}
 
-    label = tf.TensorSpec([None], tf.int64, "label")
-    seed = tf.TensorSpec([None], tf.int64, "seed")
-    truncation = tf.TensorSpec([], tf.float32, "truncation")
-    weights = tf.TensorSpec([None, spec.num_classes], tf.float32, "class_weights")
-    z = tf.TensorSpec([None, spec.dim_z], tf.float32, "z")
+    weights, z, label, seed, truncation = _input_specs(spec)
     inputs = {
         serving_default: (label, seed, truncation),
         from_latent: (label, z),
@@ -100,23 +96,44 @@ def make_signatures(
         labels: (),
     }
     return {
-        function.__name__: tf.function(function).get_concrete_function(*specs)
+        function.__name__: tf.function(function, autograph=False).get_concrete_function(*specs)
         for function, specs in inputs.items()
     }
 
 
-def _images_from_seeds(extended):
+def _input_specs(spec: GanSpec) -> tuple[tf.TensorSpec, ...]:
+    return (
+        tf.TensorSpec([None, spec.num_classes], tf.float32, "class_weights"),
+        tf.TensorSpec([None, spec.dim_z], tf.float32, "z"),
+        tf.TensorSpec([None], tf.int64, "label"),
+        tf.TensorSpec([None], tf.int64, "seed"),
+        tf.TensorSpec([], tf.float32, "truncation"),
+    )
+
+
+def _image_functions(extended: ExtendedGenerator):
+    """Images of weights and latents, and of labels and seeds; traced once for all signatures."""
+    spec = extended.spec
+    weights_spec, z_spec, *seed_specs = _input_specs(spec)
+
+    @tf.function(input_signature=[weights_spec, z_spec], autograph=False)
+    def images_from_latents(weights, z):
+        images = tf.cast(extended(z, weights), tf.float32)
+        images = tf.ensure_shape(images, [None, spec.resolution, spec.resolution, 3])
+        return tf.debugging.check_numerics(images, "expected inputs that make finite images; image")
+
+    @tf.function(input_signature=seed_specs, autograph=False)
     def images_from_seeds(label, seed, truncation):
         in_range = tf.debugging.Assert(
             (truncation > 0.0) & (truncation <= 1.0),
             ["truncation: expected a number in (0, 1], got", truncation],
         )
-        checks = [in_range, *_label_checks(label, extended.spec.num_classes, seed=seed)]
+        checks = [in_range, *_label_checks(label, spec.num_classes, seed=seed)]
         with tf.control_dependencies(checks):
-            z = latents_from_seeds(seed, extended.spec.dim_z, truncation)
-            return to_uint8(_float_images(extended, label, z))
+            z = latents_from_seeds(seed, spec.dim_z, truncation)
+            return to_uint8(images_from_latents(tf.one_hot(label, spec.num_classes), z))
 
-    return images_from_seeds
+    return images_from_latents, images_from_seeds
 
 
 def _label_checks(label, num_classes, **others):
@@ -133,12 +150,6 @@ def _same_length(**vectors):
     (name, vector), (other_name, other) = vectors.items()
     length, other_length = tf.shape(vector)[0], tf.shape(other)[0]
     return tf.debugging.Assert(
-        length == other_length,
+        tf.equal(length, other_length),
         [f"expected as many rows of {name} as of {other_name}, got", length, other_length],
     )
-
-
-def _float_images(extended, labels_or_weights, z):
-    images = tf.cast(extended(z, labels_or_weights), tf.float32)
-    images = tf.ensure_shape(images, [None, extended.spec.resolution, extended.spec.resolution, 3])
-    return tf.debugging.check_numerics(images, "expected inputs that make finite images; image")

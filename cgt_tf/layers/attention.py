@@ -1,9 +1,15 @@
 """Self-attention of SAGAN as BigGAN uses it (Zhang et al., 2019; Brock et al., 2019)."""
 
+import functools
+
 import keras
 from keras import ops
 
+from cgt_tf.errors import InputError
 from cgt_tf.layers.spectral import SpectralConv2D
+
+# What a factory may set in the convolutions, as `get_config` keeps it.
+_CONV_OPTIONS = ("spectral_norm", "sn_eps", "kernel_initializer")
 
 
 class SelfAttention(keras.layers.Layer):
@@ -13,11 +19,17 @@ class SelfAttention(keras.layers.Layer):
     not scaled; no convolution has a bias. The residual weight is one scalar that starts at 0.
 
     Args:
+        channels: C, at least 8.
         conv: factory of 1x1 convolutions, called as `conv(filters, kernel_size, use_bias, name)`.
+
+    Raises:
+        InputError: fewer than 8 channels, which leaves none for queries and keys.
     """
 
     def __init__(self, channels, *, conv=SpectralConv2D, **kwargs):
         super().__init__(**kwargs)
+        if channels < 8:
+            raise InputError(f"self-attention needs at least 8 channels, got {channels}")
         self.channels = channels
         self.theta = conv(channels // 8, kernel_size=1, use_bias=False, name="theta")
         self.phi = conv(channels // 8, kernel_size=1, use_bias=False, name="phi")
@@ -43,3 +55,13 @@ class SelfAttention(keras.layers.Layer):
     def _pooled(x):
         pooled = ops.max_pool(x, 2, strides=2, padding="valid")
         return ops.reshape(pooled, (-1, pooled.shape[1] * pooled.shape[2], pooled.shape[3]))
+
+    def get_config(self):
+        convolution = self.theta.get_config()
+        options = {name: convolution[name] for name in _CONV_OPTIONS}
+        return {**super().get_config(), "channels": self.channels, "conv": options}
+
+    @classmethod
+    def from_config(cls, config):
+        conv = functools.partial(SpectralConv2D, **config["conv"])
+        return cls(**{**config, "conv": conv})

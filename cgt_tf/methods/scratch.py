@@ -12,7 +12,12 @@ class Scratch(TransferMethod):
 
     def build(self, source: Gan | None, target: DataSpec) -> Gan:
         spec = spec_from_config(self.config.model, len(target.class_names))
-        return create_gan(spec, list(target.class_names), fused=self.config.model.fused)
+        return create_gan(
+            spec,
+            list(target.class_names),
+            fused=self.config.model.fused,
+            embedding_gain=self.config.model.embedding_gain,
+        )
 
     def stages(self) -> tuple[Stage, ...]:
         return (Stage("scratch", self.config.training.steps),)

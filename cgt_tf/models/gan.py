@@ -46,9 +46,11 @@ def build_networks(*networks):
             network(np.zeros((2, spec.resolution, spec.resolution, 3), np.float32), labels)
 
 
-def create_gan(spec: GanSpec, class_names: list[str], *, fused: bool = True) -> Gan:
-    """A freshly initialised GAN of a spec."""
-    generator = Generator(spec, fused=fused)
+def create_gan(
+    spec: GanSpec, class_names: list[str], *, fused: bool = True, embedding_gain: float = 1.0
+) -> Gan:
+    """A freshly initialised GAN of a spec; see `Generator` for the options."""
+    generator = Generator(spec, fused=fused, embedding_gain=embedding_gain)
     discriminator = Discriminator(spec, fused=fused)
     build_networks(generator, discriminator)
     return Gan(spec, generator, discriminator, list(class_names))

@@ -47,7 +47,10 @@ def test_upsample_conv_by_hand(fused):
     kernel = np.arange(1, 10, dtype=np.float32).reshape(3, 3, 1, 1)
     large = np.pad(np.kron(x[0, :, :, 0], np.ones((2, 2))), 1)
     expected = np.array(
-        [[np.sum(large[i : i + 3, j : j + 3] * kernel[..., 0, 0]) for j in range(6)] for i in range(4)]
+        [
+            [np.sum(large[i : i + 3, j : j + 3] * kernel[..., 0, 0]) for j in range(6)]
+            for i in range(4)
+        ]
     )
     y = resample.upsample_conv(tf.constant(x), tf.constant(kernel), fused=fused)
     np.testing.assert_allclose(y[0, :, :, 0], expected, atol=1e-5)
