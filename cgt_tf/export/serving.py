@@ -74,11 +74,17 @@ def make_signatures(
         return {"image": images_from_seeds(label, seed, truncation)}
 
     def from_latent(label, z):
-        with tf.control_dependencies(_label_checks(label, spec.num_classes, z=z)):
+        checks = [*_label_checks(label, spec, z=z), _width_check(z, "z", spec.dim_z)]
+        with tf.control_dependencies(checks):
             return {"image": images_from_latents(tf.one_hot(label, spec.num_classes), z)}
 
     def mix(class_weights, z):
-        with tf.control_dependencies([_same_length(class_weights=class_weights, z=z)]):
+        checks = [
+            _rows_check(class_weights=class_weights, z=z),
+            _width_check(class_weights, "class_weights", spec.num_classes),
+            _width_check(z, "z", spec.dim_z),
+        ]
+        with tf.control_dependencies(checks):
             return {"image": images_from_latents(class_weights, z)}
 
     def png(label, seed, truncation):
@@ -128,7 +134,7 @@ def _image_functions(extended: ExtendedGenerator):
             (truncation > 0.0) & (truncation <= 1.0),
             ["truncation: expected a number in (0, 1], got", truncation],
         )
-        checks = [in_range, *_label_checks(label, spec.num_classes, seed=seed)]
+        checks = [in_range, *_label_checks(label, spec, seed=seed)]
         with tf.control_dependencies(checks):
             z = latents_from_seeds(seed, spec.dim_z, truncation)
             return to_uint8(images_from_latents(tf.one_hot(label, spec.num_classes), z))
@@ -136,20 +142,28 @@ def _image_functions(extended: ExtendedGenerator):
     return images_from_latents, images_from_seeds
 
 
-def _label_checks(label, num_classes, **others):
+def _label_checks(label, spec: GanSpec, **other):
     in_range = tf.debugging.Assert(
-        tf.reduce_all((label >= 0) & (label < num_classes)),
-        [f"label: expected integers in [0, {num_classes - 1}], got", label],
+        tf.reduce_all((label >= 0) & (label < spec.num_classes)),
+        [f"label: expected integers in [0, {spec.num_classes - 1}], got", label],
         summarize=16,
     )
-    return [in_range, _same_length(label=label, **others)]
+    return [in_range, _rows_check(label=label, **other)]
 
 
-def _same_length(**vectors):
-    # Without this a batch of 1 would be repeated to the length of the other.
-    (name, vector), (other_name, other) = vectors.items()
-    length, other_length = tf.shape(vector)[0], tf.shape(other)[0]
+def _rows_check(**tensors):
+    """Without it a batch of 1 would be repeated to the length of the other tensor."""
+    (name, tensor), (other_name, other) = tensors.items()
+    rows, other_rows = tf.shape(tensor)[0], tf.shape(other)[0]
     return tf.debugging.Assert(
-        tf.equal(length, other_length),
-        [f"expected as many rows of {name} as of {other_name}, got", length, other_length],
+        (rows > 0) & tf.equal(rows, other_rows),
+        [f"expected as many rows of {name} as of {other_name}, at least 1, got", rows, other_rows],
+    )
+
+
+def _width_check(tensor, name: str, width: int):
+    # A loaded signature takes any shape of the right rank, whatever the traced one says.
+    given = tf.shape(tensor)[1]
+    return tf.debugging.Assert(
+        tf.equal(given, width), [f"{name}: expected rows of {width} numbers, got", given]
     )

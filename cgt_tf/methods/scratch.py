@@ -1,6 +1,7 @@
 """Training from random initialisation: the paper's `Scratch` row, and how a source is made."""
 
 from cgt_tf.config import ModelConfig
+from cgt_tf.errors import InputError
 from cgt_tf.methods.base import DataSpec, Stage, TransferMethod
 from cgt_tf.models.fold import ExtendedGenerator
 from cgt_tf.models.gan import Gan, create_gan
@@ -12,6 +13,11 @@ class Scratch(TransferMethod):
 
     def build(self, source: Gan | None, target: DataSpec) -> Gan:
         spec = spec_from_config(self.config.model, len(target.class_names))
+        if spec.resolution != target.resolution:
+            raise InputError(
+                f"expected images of --config.model.resolution {spec.resolution}, "
+                f"got {target.resolution}"
+            )
         return create_gan(
             spec,
             list(target.class_names),

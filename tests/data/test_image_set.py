@@ -21,6 +21,10 @@ def drawn(image_set, name):
     return image_set.images[image_set.labels == image_set.class_names.index(name), 0, 0, 0]
 
 
+def members(image_set):
+    return set(zip(image_set.labels.tolist(), image_set.images[:, 0, 0, 0].tolist(), strict=True))
+
+
 def test_draws_are_nested_and_complete():
     whole = make_set({"a": 30, "b": 20})
     previous = set()
@@ -82,7 +86,7 @@ def test_select_classes_numbers_in_the_given_order():
 
 def test_select_unknown_repeated_or_no_class():
     whole = make_set({"tabby cat": 3, "dog": 4})
-    with pytest.raises(InputError, match="got 'taby cat' .*'tabby cat'"):
+    with pytest.raises(InputError, match=r"got 'taby cat' .*'tabby cat'"):
         whole.select_classes(["taby cat"])
     with pytest.raises(InputError, match="'dog' more than once"):
         whole.select_classes(["dog", "dog"])

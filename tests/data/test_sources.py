@@ -118,7 +118,7 @@ def test_not_prepared_and_no_network(data_dir, monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr(tfds_reader, "_check_network", no_network)
-    with pytest.raises(InputError, match="expected tfds:mnist prepared in .*no route to host"):
+    with pytest.raises(InputError, match=r"expected tfds:mnist prepared in .*no route to host"):
         load_images("tfds:mnist", resolution=32)
     assert not (data_dir / "mnist").exists()
 

@@ -26,14 +26,14 @@ GOLDENS = np.load(Path(__file__).parents[1] / "goldens" / "layers.npz")
 # The three conditionings of a 32x32 network of width 4.
 VARIANTS = {
     "table": {},
-    "table_hierarchical": dict(hierarchical=True, dim_z=16),
-    "shared": dict(shared_dim=6, dim_z=16),
-    "shared_hierarchical": dict(shared_dim=6, hierarchical=True, dim_z=16),
+    "table_hierarchical": {"hierarchical": True, "dim_z": 16},
+    "shared": {"shared_dim": 6, "dim_z": 16},
+    "shared_hierarchical": {"shared_dim": 6, "hierarchical": True, "dim_z": 16},
 }
 
 
 def tiny_spec(variant="shared_hierarchical", **changes):
-    fields = dict(dim_z=16, g_widths=(8, 8, 4, 4), d_widths=(4, 8, 8), d_halvings=2)
+    fields = {"dim_z": 16, "g_widths": (8, 8, 4, 4), "d_widths": (4, 8, 8), "d_halvings": 2}
     return biggan_spec(32, 5, **{**fields, **VARIANTS[variant], **changes})
 
 

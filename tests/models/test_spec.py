@@ -7,9 +7,14 @@ import pytest
 from cgt_tf.errors import InputError
 from cgt_tf.models.spec import GanSpec, biggan_spec
 
-TINY = dict(
-    resolution=16, num_classes=3, dim_z=12, g_widths=(4, 4, 4), d_widths=(4, 4), d_halvings=1
-)
+TINY = {
+    "resolution": 16,
+    "num_classes": 3,
+    "dim_z": 12,
+    "g_widths": (4, 4, 4),
+    "d_widths": (4, 4),
+    "d_halvings": 1,
+}
 
 # (resolution, G widths, D widths, halvings, dim_z, chunk), BigGAN paper tables 4 to 9 at ch 1.
 PUBLISHED = [

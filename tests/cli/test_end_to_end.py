@@ -1,0 +1,134 @@
+"""A stranger's session on a tiny scale: source, transfer, scores, samples, SavedModel."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SIZE = "--config.model.g_widths=8,4,4,4 --config.model.d_widths=4,4,8 --config.model.dim_z=8"
+QUICK = (
+    "--config.training.steps=2 --config.training.batch_size=4 --config.training.log_every=1 "
+    "--config.evaluation.every=2 --config.evaluation.num_samples=8"
+)
+
+
+def run(command, *arguments, check=True):
+    """Runs a command of the package as a process of its own."""
+    result = subprocess.run(
+        [sys.executable, "-m", f"cgt_tf.cli.{command}", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if check:
+        assert result.returncode == 0, result.stderr
+    return result
+
+
+def make_photos(directory, names, count):
+    rng = np.random.default_rng(0)
+    for name in names:
+        (directory / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = rng.integers(0, 256, (40, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(directory / name / f"{i}.png")
+
+
+def make_feature_net(path):
+    import keras
+
+    images = keras.Input((32, 32, 3))
+    hidden = keras.layers.AveragePooling2D(16)(images)
+    features = keras.layers.Dense(3, name="features")(keras.layers.Flatten()(hidden))
+    keras.Model(images, keras.layers.Dense(2, name="logits")(features)).save(path)
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    """Runs every command once; returns the directory and what they printed."""
+    root = tmp_path_factory.mktemp("session")
+    make_photos(root / "source_photos", ["ape", "bee", "cat"], 4)
+    make_photos(root / "photos", ["dog", "emu"], 6)
+    make_feature_net(root / "features.keras")
+    common = f"--config.evaluation.features={root}/features.keras --config.data.cache_dir={root}/c"
+    source = [
+        *f"--config.method.name=scratch --config.data.train={root}/source_photos".split(),
+        *f"{SIZE} {QUICK} {common} --workdir={root}/source".split(),
+    ]
+    transfer = [
+        *f"--config.source=model:{root}/model --config.data.train={root}/photos".split(),
+        *f"{QUICK} {common} --workdir={root}/run".split(),
+    ]
+    out = {"source": run("train", *source).stdout}
+    run("export", f"--workdir={root}/source", "--format=native", f"--output={root}/model")
+    out["dry_run"] = run("train", *transfer, "--dry_run").stdout
+    assert not (root / "run").exists()
+    out["train"] = run("train", *transfer).stdout
+    out["evaluate"] = run("evaluate", f"--workdir={root}/run", "--checkpoint=last").stdout
+    run("export", f"--workdir={root}/run", f"--output={root}/served", "--checkpoint=last")
+    for name, model in (("run", f"{root}/run"), ("served", f"{root}/served")):
+        run(
+            "sample",
+            f"--model={model}",
+            "--classes=dog,ape",
+            "--columns=2",
+            "--checkpoint=last",
+            f"--output={root}/{name}.png",
+        )
+    return root, out
+
+
+def test_dry_run_prints_config_class_map_and_counts(session):
+    _, out = session
+    text = out["dry_run"]
+    assert json.loads(text[: text.index("\n}") + 2])["method"]["name"] == "cgan_transfer"
+    assert "   0      6  dog" in text
+    assert "   1      6  emu" in text
+    assert "generator:" in text
+    assert "frozen" in text
+
+
+def test_stats_hold_losses_and_scores(session):
+    root, _ = session
+    lines = (root / "run" / "stats.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [r["step"] for r in records if "fid" in r] == [0, 2]
+    assert [r["step"] for r in records if "discriminator_loss" in r] == [1, 2]
+    assert all(np.isfinite(r["fid"]) for r in records if "fid" in r)
+
+
+def test_evaluation_says_what_the_number_depends_on(session):
+    root, out = session
+    result = json.loads((root / "run" / "eval.json").read_text(encoding="utf-8"))
+    assert result["checkpoint_step"] == 2
+    assert result["num_fake"] == 8
+    assert result["reference"]["is_training_images"]
+    assert "features.keras" in out["evaluate"] or "features" in out["evaluate"]
+
+
+def test_run_and_saved_model_give_the_same_picture(session):
+    root, _ = session
+    pictures = [np.asarray(Image.open(root / f"{name}.png"), int) for name in ("run", "served")]
+    assert pictures[0].shape == pictures[1].shape
+    assert np.abs(pictures[0] - pictures[1]).max() <= 1
+
+
+def test_resuming_a_finished_run_changes_nothing(session):
+    root, _ = session
+    before = (root / "run" / "stats.jsonl").read_bytes()
+    config = json.loads((root / "run" / "config.json").read_text(encoding="utf-8"))["config"]
+    assert config["source"] == f"model:{root}/model"
+    result = run(
+        "train",
+        f"--config.source={config['source']}",
+        f"--config.data.train={root}/photos",
+        *QUICK.split(),
+        f"--config.evaluation.features={root}/features.keras",
+        f"--config.data.cache_dir={root}/c",
+        f"--workdir={root}/run",
+    )
+    assert result.returncode == 0
+    assert (root / "run" / "stats.jsonl").read_bytes() == before

@@ -1,0 +1,316 @@
+"""cGANTransfer: initial values, identity with the source, trained sets and counts, penalties."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+from keras import ops
+
+from cgt_tf.config import Config, MethodConfig
+from cgt_tf.errors import InputError
+from cgt_tf.layers.pseudo_class_batch_norm import PseudoClassBatchNorm
+from cgt_tf.methods.base import DataSpec, select_variables, variable_name
+from cgt_tf.methods.cgan_transfer import CGANTransfer
+from cgt_tf.models.biggan import Generator
+from cgt_tf.models.fold import fold_norms
+from cgt_tf.models.gan import Gan, create_gan
+from cgt_tf.models.spec import biggan_spec
+
+VARIANTS = {
+    "shared_hierarchical": {"shared_dim": 6, "hierarchical": True},
+    "table": {},
+}
+OLD = [f"old{i}" for i in range(6)]
+TARGET = DataSpec(("x", "y", "z"), 32)
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def values(network):
+    return {variable_name(v): ops.convert_to_numpy(v) for v in network.variables}
+
+
+@functools.cache
+def source_gan(variant):
+    fields = {"dim_z": 16, "d_widths": (8, 8, 8), "d_halvings": 2, "d_attention": (16,)}
+    fields.update(g_widths=(8, 8, 8, 4), g_attention=(16,), **VARIANTS[variant])
+    gan = create_gan(biggan_spec(32, len(OLD), channels=4, **fields), OLD)
+    for network in (gan.generator, gan.discriminator):
+        for i, variable in enumerate(network.variables):
+            value = normal(*variable.shape, seed=i)
+            positive = variable.name == "moving_variance"
+            variable.assign(np.abs(value) + 0.5 if positive else value / 2)
+    return gan
+
+
+@pytest.fixture(params=VARIANTS)
+def source(request):
+    return source_gan(request.param)
+
+
+def build(source, **method):
+    config = Config(seed=3, method=MethodConfig(**method))
+    transfer = CGANTransfer(config)
+    return transfer, transfer.build(source, TARGET)
+
+
+def parts(gan, name):
+    """All variables of one kind, e.g. "scores": scale and shift of every norm, in order."""
+    return [
+        getattr(norm, f"{part}_{name}")
+        for norm in gan.generator.conditional_norms()
+        for part in ("scale", "shift")
+    ]
+
+
+# Initial values.
+
+
+def test_one_hot_scores_reproduce_the_source_classes(source):
+    _, gan = build(source)
+    old_classes = [4, 0, 5]
+    for scores in parts(gan, "scores"):
+        scores.assign(np.eye(len(OLD))[:, old_classes])
+    z, labels = normal(3, 16), np.array([0, 1, 2])
+    expected = source.generator(z, np.array(old_classes))[0]
+    np.testing.assert_allclose(gan.generator(z, labels)[0], expected, atol=1e-5)
+
+
+def test_prior_is_the_sources_folded_offsets(source):
+    _, gan = build(source)
+    for norm, state in zip(
+        gan.generator.conditional_norms(), fold_norms(source.generator), strict=True
+    ):
+        np.testing.assert_array_equal(norm.scale_prior, state.offsets.scale)
+        np.testing.assert_array_equal(norm.shift_prior, state.offsets.shift)
+        np.testing.assert_array_equal(norm.moving_mean, state.moving_mean)
+        np.testing.assert_array_equal(norm.moving_variance, state.moving_variance)
+        if source.spec.hierarchical:
+            np.testing.assert_array_equal(norm.scale_latent, state.offsets.scale_latent)
+            np.testing.assert_array_equal(norm.shift_latent, state.offsets.shift_latent)
+
+
+def test_scores_start_around_one_over_n_and_residuals_at_zero(source):
+    transfer, gan = build(source)
+    scores = np.stack([ops.convert_to_numpy(s) for s in parts(gan, "scores")])
+    assert scores.shape == (12, 6, 3)
+    noise = scores - 1 / 6
+    # 216 draws: the mean is within 4 standard errors of 0, the spread within 25 % of 0.005.
+    assert abs(noise.mean()) < 4 * 0.005 / np.sqrt(noise.size)
+    assert 0.75 * 0.005 < noise.std() < 1.25 * 0.005
+    assert len(np.unique(scores)) == scores.size, "each layer, part and class draws its own"
+    assert not any(np.any(residual) for residual in parts(gan, "residual"))
+    again = [ops.convert_to_numpy(s) for s in parts(transfer.build(source, TARGET), "scores")]
+    np.testing.assert_array_equal(again, scores)
+
+
+def test_scores_std_is_configurable(source):
+    _, gan = build(source, scores_std=0.0)
+    for scores in parts(gan, "scores"):
+        np.testing.assert_allclose(scores, np.full((6, 3), 1 / 6), rtol=1e-6)
+
+
+def test_another_seed_draws_other_scores(source):
+    _, first = build(source)
+    second = CGANTransfer(Config(seed=4)).build(source, TARGET)
+    for a, b in zip(parts(first, "scores"), parts(second, "scores"), strict=True):
+        assert np.abs(ops.convert_to_numpy(a) - ops.convert_to_numpy(b)).max() > 1e-4
+
+
+def test_discriminator_is_copied_but_for_the_projection_table(source):
+    _, gan = build(source)
+    old, new = values(source.discriminator), values(gan.discriminator)
+    assert old.keys() == new.keys()
+    fresh = {"class_projection/embeddings", "class_projection/u"}
+    for name in new.keys() - fresh:
+        np.testing.assert_array_equal(new[name], old[name], err_msg=name)
+    assert new["class_projection/embeddings"].shape == (3, 8)
+    assert np.abs(new["class_projection/embeddings"]).max() > 1e-3
+
+
+def test_result_names_the_new_classes(source):
+    _, gan = build(source)
+    assert gan.class_names == ["x", "y", "z"]
+    assert (gan.spec.num_classes, gan.spec.shared_dim) == (3, 0)
+    assert gan.generator.spec == gan.discriminator.spec == gan.spec
+    assert not any(layer.spectral_norm for layer in gan.generator.spectral_layers())
+
+
+def test_build_and_use_leave_the_source_as_it_is(source):
+    before = [values(source.generator), values(source.discriminator)]
+    _, gan = build(source)
+    images, _ = gan.generator(normal(2, 16), np.array([0, 1]), training=True)
+    gan.discriminator(images, np.array([0, 1]), training=True)
+    for variables in (gan.generator.variables, gan.discriminator.variables):
+        for variable in variables:
+            variable.assign(ops.convert_to_numpy(variable) + 1)
+    for network, old in zip((source.generator, source.discriminator), before, strict=True):
+        for name, value in values(network).items():
+            np.testing.assert_array_equal(value, old[name], err_msg=name)
+
+
+def test_extended_keeps_the_old_classes_bit_identical(source):
+    transfer, gan = build(source)
+    extended = transfer.extended(gan)
+    assert extended.class_names == [*OLD, "x", "y", "z"]
+    z, labels = normal(3, 16), np.array([5, 0, 2])
+    np.testing.assert_allclose(extended(z, labels), source.generator(z, labels)[0], atol=1e-5)
+    before = ops.convert_to_numpy(extended(z, labels))
+    gan.generator(normal(4, 16), np.array([0, 1, 2, 0]), training=True)
+    (stage,) = transfer.stages()
+    for variable in select_variables(gan.generator.trainable_variables, stage.generator):
+        variable.assign(ops.convert_to_numpy(variable) + 0.1)
+    extended = transfer.extended(gan)
+    np.testing.assert_array_equal(extended(z, labels), before)
+    new = gan.generator(z, np.array([2, 0, 1]))[0]
+    np.testing.assert_allclose(extended(z, np.array([8, 6, 7])), new, atol=1e-5)
+
+
+# What is trained.
+
+
+def test_trained_and_frozen_variables(source):
+    transfer, gan = build(source)
+    (stage,) = transfer.stages()
+    assert (stage.name, stage.steps) == ("propagate", Config().training.steps)
+    kinds = ["prior", "scores", "residual"] + ["latent"] * bool(source.spec.chunk_dim)
+    expected = {
+        f"block_{i}/norm{j}/{part}_{kind}"
+        for i in range(3)
+        for j in (1, 2)
+        for part in ("scale", "shift")
+        for kind in kinds
+    }
+    trained = select_variables(gan.generator.trainable_variables, stage.generator)
+    assert {variable_name(v) for v in trained} == expected
+    frozen = {variable_name(v) for v in gan.generator.trainable_variables} - expected
+    convs = {
+        f"block_{i}/{c}/{w}"
+        for i in range(3)
+        for c in ("conv1", "conv2", "shortcut")
+        for w in ("kernel", "bias")
+    }
+    attention = {f"attention_1/{name}/kernel" for name in ("theta", "phi", "g", "o")}
+    others = {"linear/kernel", "linear/bias", "output_conv/kernel", "output_conv/bias"}
+    others |= {"output_norm/gain", "output_norm/bias", "attention_1/gain"}
+    assert frozen == convs | attention | others
+    discriminator = gan.discriminator.trainable_variables
+    assert select_variables(discriminator, stage.discriminator) == discriminator
+
+
+def expected_counts(spec, new_classes):
+    """From the equation: P [N, C], S [N, M], R [M, C], Z [chunk, C], for scale and shift each."""
+    channels = [c for pair in zip(spec.g_widths, spec.g_widths[1:], strict=False) for c in pair]
+    return {
+        "prior": 2 * spec.num_classes * sum(channels),
+        "scores": 2 * len(channels) * spec.num_classes * new_classes,
+        "residual": 2 * new_classes * sum(channels),
+        "latent": 2 * spec.chunk_dim * sum(channels),
+    }
+
+
+def test_trained_counts(source):
+    transfer, gan = build(source)
+    trained = select_variables(gan.generator.trainable_variables, transfer.stages()[0].generator)
+    for kind, expected in expected_counts(source.spec, 3).items():
+        shapes = [v.shape for v in trained if v.name.endswith(kind)]
+        assert sum(int(np.prod(shape)) for shape in shapes) == expected, kind
+
+
+@pytest.mark.parametrize(
+    "spec, new_classes, prior, scores, residual, latent",
+    [
+        # 20 norm parts of 7392 channels a side in all; one offset for scale, one for shift.
+        (biggan_spec(128, 1000), 5, 14_784_000, 100_000, 73_920, 295_680),
+        (biggan_spec(32, 80), 20, 245_760, 19_200, 61_440, 0),
+    ],
+    ids=["imagenet", "cifar"],
+)
+def test_published_counts(spec, new_classes, prior, scores, residual, latent):
+    """At full width only the norms are built."""
+    counts = {"prior": prior, "scores": scores, "residual": residual, "latent": latent}
+    assert expected_counts(spec, new_classes) == counts
+    norm = functools.partial(
+        PseudoClassBatchNorm,
+        num_classes=new_classes,
+        num_pseudo_classes=spec.num_classes,
+        latent_dim=spec.chunk_dim,
+    )
+    built = dict.fromkeys(counts, 0)
+    for layer in Generator(spec, norm=norm, spectral_norm=False).conditional_norms():
+        layer.build((None, 4, 4, layer.channels))
+        for variable in layer.trainable_variables:
+            built[variable.name.partition("_")[2]] += int(np.prod(variable.shape))
+    assert built == counts
+
+
+# Penalties.
+
+
+def penalties(source, **method):
+    transfer, gan = build(source, **method)
+    for i, variable in enumerate(parts(gan, "scores") + parts(gan, "residual")):
+        variable.assign(normal(*variable.shape, seed=i))
+    scores = [ops.convert_to_numpy(v) for v in parts(gan, "scores")]
+    residuals = [ops.convert_to_numpy(v) for v in parts(gan, "residual")]
+    computed = {k: float(v) for k, v in transfer.stages()[0].penalties().items()}
+    return computed, scores, residuals
+
+
+def test_mean_penalties(source):
+    computed, scores, residuals = penalties(source, l1_scores=0.01, l2_residual=0.1)
+    assert computed == {
+        "l1_scores": pytest.approx(0.01 * sum(np.abs(s).mean() for s in scores), rel=1e-5),
+        "l2_residual": pytest.approx(0.1 * sum((r**2).mean() for r in residuals), rel=1e-5),
+    }
+
+
+def test_sum_penalties(source):
+    weights = {"l1_scores": 2e-6, "l2_residual": 3e-5}
+    computed, scores, residuals = penalties(source, reduction="sum", **weights)
+    assert computed == {
+        "l1_scores": pytest.approx(2e-6 * sum(np.abs(s).sum() for s in scores), rel=1e-5),
+        "l2_residual": pytest.approx(3e-5 * sum((r**2).sum() for r in residuals), rel=1e-5),
+    }
+
+
+def test_mean_and_sum_weights_convert():
+    """Scores all have N x M entries, so the weights differ by that factor."""
+    source = source_gan("table")
+    mean, _, _ = penalties(source, l1_scores=0.01)
+    total, _, _ = penalties(source, l1_scores=0.01 / (6 * 3), reduction="sum")
+    assert mean["l1_scores"] == pytest.approx(total["l1_scores"], rel=1e-5)
+
+
+def test_penalties_follow_the_variables(source):
+    transfer, gan = build(source)
+    penalty = transfer.stages()[0].penalties
+    assert float(penalty()["l2_residual"]) == 0
+    parts(gan, "residual")[0].assign(np.ones(parts(gan, "residual")[0].shape))
+    assert float(penalty()["l2_residual"]) == pytest.approx(Config().method.l2_residual)
+
+
+# What does not fit.
+
+
+def test_wrong_resolution():
+    message = "expected images of the source's resolution 32, got 64"
+    with pytest.raises(InputError, match=message):
+        CGANTransfer(Config()).build(source_gan("table"), DataSpec(("x",), 64))
+
+
+def test_repeated_classes():
+    target = DataSpec(("x", "old3", "old1"), 32)
+    message = "expected new classes, got classes of the source: old1, old3$"
+    with pytest.raises(InputError, match=message):
+        CGANTransfer(Config()).build(source_gan("table"), target)
+
+
+def test_missing_discriminator():
+    gan = dataclasses.replace(source_gan("table"), discriminator=None)
+    assert isinstance(gan, Gan)
+    with pytest.raises(InputError, match=r"--config\.discriminator=<handle>"):
+        CGANTransfer(Config()).build(gan, TARGET)
