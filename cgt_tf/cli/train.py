@@ -7,6 +7,7 @@ A run that was stopped goes on where its last checkpoint is when the same comman
 """
 
 import json
+import sys
 
 from absl import flags
 
@@ -28,8 +29,10 @@ def main(argv):
         common.require(_WORKDIR.value, "--workdir", "directory of the run")
 
     from cgt_tf.cli import wiring
+    from cgt_tf.training.hooks import NonFiniteLossError
     from cgt_tf.training.loop import TrainingRun
     from cgt_tf.training.run_dir import RunDir
+    from cgt_tf.training.strategy import is_chief
 
     session = wiring.Session.create(config)
     if _DRY_RUN.value:
@@ -38,7 +41,7 @@ def main(argv):
         return
     print(session.summary(), flush=True)
     evaluator = session.evaluator() if config.evaluation.every else None
-    run = RunDir(_WORKDIR.value)
+    run = RunDir(_WORKDIR.value, is_chief(session.strategy))
     run.open(config)
 
     def evaluate(sample, step):
@@ -53,11 +56,14 @@ def main(argv):
         session.train_images,
         evaluate if evaluator else None,
     )
-    training.train()
-    print(f"checkpoints: {run.checkpoints}\nsamples: {run.samples}")
-    print(
-        f"next: cgt-evaluate --workdir={run.path}; cgt-export --workdir={run.path} --output=model"
-    )
+    try:
+        training.train()
+    except NonFiniteLossError as error:
+        print(f"cgt-train: stopped: {error}; the last checkpoint is kept", file=sys.stderr)
+        return 1
+    print(f"samples: {run.samples}")
+    print(f"next: cgt-evaluate --workdir={run.path}")
+    return 0
 
 
 def entry_point():

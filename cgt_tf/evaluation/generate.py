@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
+from cgt_tf.data.pipeline import to_uint8
 from cgt_tf.errors import InputError
 
 SampleFn = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -40,11 +41,6 @@ def draw_latents(
     ]
     latents = tf.concat(chunks, axis=0)[start - first * _CHUNK : stop - first * _CHUNK]
     return latents * truncation
-
-
-def to_uint8(images: np.ndarray) -> np.ndarray:
-    """Images in [-1, 1] as uint8 0 to 255, rounded to the nearest."""
-    return np.clip(np.rint((np.asarray(images) + 1.0) * 127.5), 0, 255).astype(np.uint8)
 
 
 def generate_images(
@@ -103,7 +99,7 @@ def _batches(
         labels = (np.arange(start, start + batch_size) % num_classes).astype(np.int32)
         images = _checked(sample_fn(latents, tf.constant(labels)), batch_size, start)
         count = min(batch_size, num_samples - start)
-        yield to_uint8(images[:count]), labels[:count]
+        yield to_uint8(images[:count]).numpy(), labels[:count]
 
 
 def _checked(images: tf.Tensor, batch_size: int, start: int) -> np.ndarray:

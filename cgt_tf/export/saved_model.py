@@ -4,11 +4,17 @@
 
 Signatures (see `serving.make_signatures`):
 
-    serving_default  label int64 [B], seed int64 [B], truncation float32 [] -> image uint8 [B, H, W, 3]
+    serving_default  label int64 [B], seed int64 [B], truncation float32 []
+                     -> image uint8 [B, H, W, 3]
     from_latent      label int64 [B], z float32 [B, dim_z] -> image float32 [B, H, W, 3]
-    mix              class_weights float32 [B, K], z float32 [B, dim_z] -> image float32 [B, H, W, 3]
+    mix              class_weights float32 [B, K], z float32 [B, dim_z]
+                     -> image float32 [B, H, W, 3]
     png              label, seed, truncation as above -> image_bytes string [B]
     labels           -> name string [K]
+
+Float images are in [-1, 1]. A seed stands for one latent, whatever else is in the batch; its image
+is the same up to rounding in the convolutions, which depends on the batch size: seldom, a value
+moves by one grey level.
 """
 
 import tempfile
@@ -166,7 +172,7 @@ def _check_class_names(names: list[str]) -> None:
 
 
 def _versions(base: Path) -> list[int]:
-    """Names of subdirectories that are plain positive integers, as TensorFlow Serving reads them."""
+    """Subdirectories named by a plain integer, as TensorFlow Serving looks for versions."""
     if not base.is_dir():
         return []
     names = [path.name for path in base.iterdir()]

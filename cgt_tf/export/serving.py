@@ -25,9 +25,13 @@ def latents_from_seeds(seeds, dim_z: int, truncation=1.0) -> tf.Tensor:
     Returns:
         float32 [B, dim_z].
     """
+    seeds = tf.convert_to_tensor(seeds, tf.int64)
+    return _latents(seeds, dim_z, tf.convert_to_tensor(truncation, tf.float32))
+
+
+@tf.function(reduce_retracing=True, autograph=False)
+def _latents(seeds, dim_z, truncation):
     with tf.device("/CPU:0"):
-        seeds = tf.convert_to_tensor(seeds, tf.int64)
-        truncation = tf.convert_to_tensor(truncation, tf.float32)
         return tf.cond(
             truncation < 1.0,
             lambda: truncation * _draw(tf.random.stateless_truncated_normal, seeds, dim_z),

@@ -121,10 +121,9 @@ class Checkpoints:
 
     LAST, BEST = 2, 3
 
-    def __init__(self, run: RunDir, state: TrainState, chief: bool = True):
+    def __init__(self, run: RunDir, state: TrainState):
         self._run = run
         self._state = state
-        self._chief = chief
 
     def restore_latest(self) -> int:
         """Restores the newest checkpoint, if there is one; returns the step to go on from."""
@@ -135,11 +134,5 @@ class Checkpoints:
         return saved[-1]
 
     def save(self, step: int) -> None:
-        # Workers other than the chief take part in reading replicated values, not in writing.
-        path = self._run.checkpoint_path(step)
-        if not self._chief:
-            path = path.with_name("worker_state")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._state.checkpoint.write(str(path))
-        if self._chief:
-            self._run.keep_checkpoints(self.LAST, self.BEST)
+        self._state.checkpoint.write(str(self._run.new_checkpoint_path(step)))
+        self._run.keep_checkpoints(self.LAST, self.BEST)

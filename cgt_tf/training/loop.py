@@ -59,7 +59,7 @@ class TrainingRun:
     def train(self) -> TrainState:
         """Runs from the newest checkpoint to the stage's last step."""
         training = self.config.training
-        checkpoints = Checkpoints(self.run, self.state, _is_chief(self.strategy))
+        checkpoints = Checkpoints(self.run, self.state)
         start = checkpoints.restore_latest()
         self.run.truncate_stats(start)
         writer = tf.summary.create_file_writer(str(self.run.events))
@@ -130,8 +130,3 @@ def _progress_bar(start: int, last: int) -> tqdm:
     return tqdm(
         total=last, initial=start, unit="step", desc="train", dynamic_ncols=True, file=sys.stderr
     )
-
-
-def _is_chief(strategy: tf.distribute.Strategy) -> bool:
-    resolver = strategy.cluster_resolver
-    return resolver is None or resolver.task_id in (None, 0)

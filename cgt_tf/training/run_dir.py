@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from cgt_tf import config as configs
@@ -16,17 +17,22 @@ _PACKAGES = ("tensorflow", "keras", "tensorflow-gan", "tensorflow-datasets", "nu
 class RunDir:
     """Paths and small files of one run.
 
+    Args:
+        path: the run's directory; of several workers, one they all can read.
+        chief: whether this process writes there. What other workers of a multi-machine run write
+            (all take part in saving) goes to a temporary directory of theirs.
+
     Attributes:
         path: the run's directory.
-        checkpoints, samples, events: directories below it, see `open_run`.
+        samples, events: directories to write pictures and TensorBoard events to.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, chief: bool = True):
         self.path = Path(path)
-        self.checkpoints = self.path / "checkpoints"
-        self.samples = self.path / "samples"
-        self.events = self.path / "events"
-        self._stats = self.path / "stats.jsonl"
+        self._chief = chief
+        self._output = self.path if chief else Path(tempfile.mkdtemp(prefix="cgt_tf_worker_"))
+        self.samples = self._output / "samples"
+        self.events = self._output / "events"
 
     @property
     def exists(self) -> bool:
@@ -40,16 +46,19 @@ class RunDir:
         """
         if self.exists:
             self._check_unchanged(config)
-            return
-        if self.path.exists() and any(self.path.iterdir()):
-            raise InputError(f"expected --workdir to be new or a run of cgt-train, got {self.path}")
-        for directory in (self.checkpoints, self.samples, self.events):
+        elif self._chief:
+            self._create(config)
+        for directory in (self.samples, self.events):
             directory.mkdir(parents=True, exist_ok=True)
+
+    def _create(self, config: configs.Config) -> None:
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise InputError(f"expected --workdir to be new or a run of cgt-train, got {self.path}")
+        self.path.mkdir(parents=True, exist_ok=True)
         versions = {name: _version(name) for name in _PACKAGES}
         record = {"config": configs.to_dict(config), "versions": versions, "commit": _commit()}
-        write_atomically(
-            self.path / "config.json", json.dumps(record, indent=2, ensure_ascii=False)
-        )
+        text = json.dumps(record, indent=2, ensure_ascii=False)
+        write_atomically(self.path / "config.json", text)
 
     def _check_unchanged(self, config):
         stored = _flat(configs.to_dict(self.load_config()))
@@ -69,32 +78,43 @@ class RunDir:
 
     def append_stats(self, record: dict) -> None:
         """Adds one line to `stats.jsonl`."""
-        with self._stats.open("a", encoding="utf-8") as file:
+        with (self._output / "stats.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     def read_stats(self) -> list[dict]:
         """All lines of `stats.jsonl`, in order."""
-        if not self._stats.is_file():
+        path = self.path / "stats.jsonl"
+        if not path.is_file():
             return []
-        return [json.loads(line) for line in self._stats.read_text(encoding="utf-8").splitlines()]
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
     def truncate_stats(self, step: int) -> None:
         """Drops lines after `step`: work that was done after the checkpoint a run resumes from."""
-        kept = [record for record in self.read_stats() if record["step"] <= step]
-        if self._stats.is_file():
-            write_atomically(self._stats, "".join(json.dumps(r) + "\n" for r in kept))
+        records = self.read_stats()
+        kept = [record for record in records if record["step"] <= step]
+        if self._chief and len(kept) < len(records):
+            text = "".join(json.dumps(record) + "\n" for record in kept)
+            write_atomically(self.path / "stats.jsonl", text)
 
     def checkpoint_path(self, step: int) -> Path:
-        """Prefix of the checkpoint's files, alone in a directory of its own."""
-        return self.checkpoints / f"step_{step:07d}" / "state"
+        """Prefix of a saved checkpoint's files, alone in a directory of its own."""
+        return self.path / "checkpoints" / f"step_{step:07d}" / "state"
+
+    def new_checkpoint_path(self, step: int) -> Path:
+        """Prefix to write a checkpoint to."""
+        path = self._output / self.checkpoint_path(step).relative_to(self.path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
     def saved_steps(self) -> list[int]:
         """Steps with a complete checkpoint, ascending."""
-        found = self.checkpoints.glob("step_*/state.index")
+        found = self.path.glob("checkpoints/step_*/state.index")
         return sorted(int(path.parent.name.removeprefix("step_")) for path in found)
 
     def keep_checkpoints(self, last: int, best: int) -> None:
         """Deletes all checkpoints but the last few and those of the lowest FIDs."""
+        if not self._chief:
+            return
         fids = {r["step"]: r["fid"] for r in self.read_stats() if "fid" in r}
         saved = self.saved_steps()
         ranked = sorted((step for step in saved if step in fids), key=lambda step: fids[step])
@@ -109,7 +129,7 @@ class RunDir:
         """
         saved = self.saved_steps()
         if not saved:
-            raise InputError(f"expected checkpoints in {self.checkpoints}, found none")
+            raise InputError(f"expected checkpoints in {self.path}, found none")
         if which == "last":
             return saved[-1]
         if which == "best":

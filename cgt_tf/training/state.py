@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from cgt_tf.config import Config, OptimizerConfig
 from cgt_tf.errors import InputError
-from cgt_tf.methods.base import Stage, select_variables
+from cgt_tf.methods.base import Stage, select_variables, variable_name
 from cgt_tf.models.gan import Gan
 
 
@@ -120,4 +120,5 @@ def _adam(config: OptimizerConfig, variables: list) -> keras.optimizers.Adam:
 
 
 def _by_path(variables: list) -> dict:
-    return {variable.path: variable.value for variable in variables}
+    # Without the first component, which Keras numbers by what else the process has created.
+    return {variable_name(variable): variable.value for variable in variables}

@@ -14,19 +14,29 @@ def create_strategy(name: str, batch_size: int) -> tf.distribute.Strategy:
             where there are several GPUs, else `one_device`).
         batch_size: images of one pass over all replicas; must divide among them.
     """
-    gpus = tf.config.list_logical_devices("GPU")
-    if name == "auto":
-        name = "mirrored" if len(gpus) > 1 else "one_device"
-    if name == "multi_worker":
-        strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    elif name == "mirrored":
-        devices = gpus or tf.config.list_logical_devices("CPU")
-        strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
-    else:
-        strategy = tf.distribute.OneDeviceStrategy("/gpu:0" if gpus else "/cpu:0")
+    # Collective operations must be set up before anything asks for the devices.
+    strategy = (
+        tf.distribute.MultiWorkerMirroredStrategy() if name == "multi_worker" else _local(name)
+    )
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas:
         raise InputError(
             f"--config.training.batch_size must divide among {replicas} replicas, got {batch_size}"
         )
     return strategy
+
+
+def _local(name: str) -> tf.distribute.Strategy:
+    gpus = tf.config.list_logical_devices("GPU")
+    if name == "auto":
+        name = "mirrored" if len(gpus) > 1 else "one_device"
+    if name == "mirrored":
+        devices = gpus or tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    return tf.distribute.OneDeviceStrategy("/gpu:0" if gpus else "/cpu:0")
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process writes the run directory; the first worker does, or the only process."""
+    resolver = strategy.cluster_resolver
+    return resolver is None or resolver.task_id in (None, 0)

@@ -1,0 +1,88 @@
+"""The labelled picture: every image in its place, names readable and never across the images."""
+
+import numpy as np
+import pytest
+
+from cgt_tf.errors import InputError
+from cgt_tf.export.grid import labelled_grid
+
+WHITE = 255
+
+
+def flat_images(count, side=32):
+    """Images of one colour each, the first channel being the image's number."""
+    images = np.full((count, side, side, 3), 100, np.uint8)
+    images[..., 0] = np.arange(count, dtype=np.uint8)[:, None, None]
+    return images
+
+
+def positions(picture, number, side):
+    """Top and left of the block of the image of that number, whose size is checked."""
+    array = np.asarray(picture)
+    rows, columns = np.nonzero((array == (number, 100, 100)).all(axis=-1))
+    assert len(rows) == side * side == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
+    return rows.min(), columns.min()
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_images_are_laid_out_row_by_row_and_enlarged(scale):
+    picture = labelled_grid(flat_images(6), ["A", "Ж"], 3, scale)
+    places = np.array([positions(picture, i, 32 * scale) for i in range(6)]).reshape(2, 3, 2)
+    assert (np.diff(places[..., 0], axis=0) > 32 * scale - 1).all()
+    assert (np.diff(places[..., 1], axis=1) > 32 * scale - 1).all()
+    assert (places[:, :, 0] == places[:, :1, 0]).all()
+    assert (places[:, :, 1] == places[:1, :, 1]).all()
+
+
+def test_pixels_are_repeated_not_blurred():
+    images = np.random.default_rng(0).integers(0, 255, (1, 8, 8, 3), np.uint8)
+    picture = np.asarray(labelled_grid(images, ["noise"], 1, scale=4))
+    left = picture.shape[1] - 2 - 32
+    wanted = images[0].repeat(4, axis=0).repeat(4, axis=1)
+    np.testing.assert_array_equal(picture[2:34, left : left + 32], wanted)
+
+
+def text_part(label, others=()):
+    picture = labelled_grid(flat_images(1 + len(others)), [label, *others], 1)
+    _, left = positions(picture, 0, 64)
+    return np.asarray(picture)[:66, :left]
+
+
+@pytest.mark.parametrize("label", ["A", "Ω", "Ж", "Ł", "€", "golden retriever"])
+def test_names_are_drawn_left_of_the_images(label):
+    text = text_part(label)
+    assert (text < 100).any()
+    assert (text[:, :4] == WHITE).all() and (text[:, -4:] == WHITE).all()
+    missing = text_part("\U0010ffff" * len(label))
+    assert text.shape != missing.shape or (text != missing).any()
+
+
+def test_long_names_end_in_an_ellipsis():
+    long = text_part("Ζ" * 300)
+    assert long.shape[1] < 180
+    # Cut names with the same beginning look the same; a short one is not cut.
+    np.testing.assert_array_equal(long, text_part("Ζ" * 200))
+    same_width = text_part("Ζ" * 5, others=["Ζ" * 300])
+    assert (long[:66] != same_width[:66]).any()
+    dots = text_part("Ζ" * 13)
+    assert dots.shape[1] < long.shape[1]
+
+
+def test_line_breaks_in_names_become_blanks():
+    np.testing.assert_array_equal(text_part("two\n lines"), text_part("two lines"))
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "columns", "scale", "message"),
+    [
+        (flat_images(5), ["a", "b"], 3, 2, "2 rows of 3 images, got 5"),
+        (flat_images(2).astype(np.float32), ["a"], 2, 2, "uint8 .*, got float32"),
+        (flat_images(2)[..., 0], ["a"], 2, 2, r"got uint8 \[2, 32, 32\]"),
+        (flat_images(0), [], 2, 2, "rows of at least 1"),
+        (flat_images(2), ["a"], 0, 2, "columns of at least 1"),
+        (flat_images(2), ["a"], 2, 0, "a scale of at least 1"),
+    ],
+)
+def test_bad_input_is_refused(images, labels, columns, scale, message):
+    with pytest.raises(InputError, match=message):
+        labelled_grid(images, labels, columns, scale)
