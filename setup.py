@@ -14,16 +14,20 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         "absl-py",
+        "importlib_resources",  # tensorflow-datasets imports it without requiring it
         "keras>=3.8",
         "matplotlib",
         "ml-collections>=1.0",
         "numpy",
         "pillow>=10",
+        "setuptools<81",  # tensorflow-hub imports pkg_resources, which later ones lack
         "tensorboard>=2.18",
         "tensorflow>=2.18",
         "tensorflow-datasets>=4.9.7",
         "tensorflow-gan==2.1.0",
         "tensorflow-hub>=0.16",
+        "tensorflow-probability>=0.24",  # both imported by the metrics of tensorflow-gan
+        "tf_keras>=2.18",
         "tqdm",
     ],
     extras_require={

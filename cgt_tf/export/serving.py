@@ -79,8 +79,8 @@ def make_signatures(
 
     def from_latent(label, z):
         checks = [*_label_checks(label, spec, z=z), _width_check(z, "z", spec.dim_z)]
-        with tf.control_dependencies(checks):
-            return {"image": images_from_latents(tf.one_hot(label, spec.num_classes), z)}
+        label, z = _after(checks, label, z)
+        return {"image": images_from_latents(tf.one_hot(label, spec.num_classes), z)}
 
     def mix(class_weights, z):
         checks = [
@@ -88,8 +88,7 @@ def make_signatures(
             _width_check(class_weights, "class_weights", spec.num_classes),
             _width_check(z, "z", spec.dim_z),
         ]
-        with tf.control_dependencies(checks):
-            return {"image": images_from_latents(class_weights, z)}
+        return {"image": images_from_latents(*_after(checks, class_weights, z))}
 
     def png(label, seed, truncation):
         return {"image_bytes": tf.io.encode_png(images_from_seeds(label, seed, truncation))}
@@ -139,11 +138,21 @@ def _image_functions(extended: ExtendedGenerator):
             ["truncation: expected a number in (0, 1], got", truncation],
         )
         checks = [in_range, *_label_checks(label, spec, seed=seed)]
-        with tf.control_dependencies(checks):
-            z = latents_from_seeds(seed, spec.dim_z, truncation)
-            return to_uint8(images_from_latents(tf.one_hot(label, spec.num_classes), z))
+        label, seed, truncation = _after(checks, label, seed, truncation)
+        z = latents_from_seeds(seed, spec.dim_z, truncation)
+        return to_uint8(images_from_latents(tf.one_hot(label, spec.num_classes), z))
 
     return images_from_latents, images_from_seeds
+
+
+def _after(checks, *tensors):
+    """The tensors, once all checks have passed.
+
+    A data edge, because control edges into a function call are lost on its stateless operations
+    when the call is inlined: one of these could then fail first, with a message of its own.
+    """
+    with tf.control_dependencies(checks):
+        return [tf.identity(tensor) for tensor in tensors]
 
 
 def _label_checks(label, spec: GanSpec, **other):

@@ -104,6 +104,8 @@ def build_abstractly(network, *shapes):
     """Creates the variables without their values: a count needs no memory and no time."""
     with keras.StatelessScope(initialize_variables=False), tf.Graph().as_default():
         network(*(tf.zeros(shape) for shape in shapes))
+    # Else Keras would initialise them together with the next network.
+    keras.utils.clear_session()
 
 
 @pytest.fixture
