@@ -1,12 +1,14 @@
 """Packaging of cgt_tf."""
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 setup(
     name="cgt_tf",
     version="0.1.0",
     description="Adds new classes to a pretrained class-conditional GAN from a few images each.",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["cgt_tf", "cgt_tf.*"]),

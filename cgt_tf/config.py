@@ -176,6 +176,9 @@ def from_dict(values: dict) -> Config:
 
 
 def _from_dict(cls, values, prefix):
+    if not isinstance(values, dict):
+        name = prefix.removesuffix(".")
+        raise InputError(f"config field {name} must be a group of fields, got {values!r}")
     fields = {field.name: field for field in dataclasses.fields(cls)}
     unknown = sorted(set(values) - set(fields))
     if unknown:

@@ -34,7 +34,9 @@ def main(argv):
     from cgt_tf.evaluation.protocol import format_table
     from cgt_tf.training.run_dir import write_atomically
 
-    run, session, step = wiring.open_run(_WORKDIR.value, _CHECKPOINT.value, _DATA.value)
+    run, session, step = wiring.open_run(
+        _WORKDIR.value, _CHECKPOINT.value, images=True, heldout=_DATA.value
+    )
     changes = {
         "metrics": tuple(_METRICS.value),
         "features": _FEATURES.value,

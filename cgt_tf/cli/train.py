@@ -42,7 +42,7 @@ def main(argv):
     print(session.summary(), flush=True)
     evaluator = session.evaluator() if config.evaluation.every else None
     run = RunDir(_WORKDIR.value, is_chief(session.strategy))
-    run.open(config)
+    run.open(config, session.gan.class_names)
 
     def evaluate(sample, step):
         return session.scores(evaluator, sample, step)

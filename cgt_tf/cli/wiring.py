@@ -35,11 +35,12 @@ class Session:
     strategy: tf.distribute.Strategy
     method: TransferMethod
     gan: Gan
-    train_images: ImageSet
+    train_images: ImageSet | None
     heldout: ImageSet | None
 
     @classmethod
-    def create(cls, config: Config) -> "Session":
+    def create(cls, config: Config, class_names: tuple[str, ...] | None = None) -> "Session":
+        """Builds everything; with `class_names` the networks alone, without reading images."""
         keras.utils.set_random_seed(config.seed)
         if config.training.deterministic:
             tf.config.experimental.enable_op_determinism()
@@ -50,8 +51,11 @@ class Session:
             if config.method.name != "scratch":
                 source = load_source(config.source, config.discriminator or None)
             resolution = source.spec.resolution if source else config.model.resolution
-            train_images, heldout = load_data(config, resolution)
-            gan = method.build(source, DataSpec(train_images.class_names, resolution))
+            train_images = heldout = None
+            if class_names is None:
+                train_images, heldout = load_data(config, resolution)
+                class_names = train_images.class_names
+            gan = method.build(source, DataSpec(class_names, resolution))
         return cls(config, strategy, method, gan, train_images, heldout)
 
     def evaluator(self) -> Evaluator:
@@ -105,7 +109,6 @@ class Session:
             "run": run.path.name,
             "step": step,
             "generator_average": self.config.training.ema_decay,
-            "training_images": self.train_images.name,
             "config": configs.to_dict(self.config),
         }
         return save_model(self.gan, directory, provenance)
@@ -161,12 +164,15 @@ def load_data(config: Config, resolution: int) -> tuple[ImageSet, ImageSet | Non
     )
 
 
-def open_run(workdir: str, checkpoint: str, heldout: str = "") -> tuple[RunDir, Session, int]:
+def open_run(
+    workdir: str, checkpoint: str, *, images: bool = False, heldout: str = ""
+) -> tuple[RunDir, Session, int]:
     """A finished or running run with its averaged generator of a checkpoint, on one device.
 
     Args:
         workdir: the run's directory.
         checkpoint: `best`, `last` or a step.
+        images: whether to read the run's images too.
         heldout: data spec of other held-out images than the run's.
     """
     run = RunDir(workdir)
@@ -175,7 +181,7 @@ def open_run(workdir: str, checkpoint: str, heldout: str = "") -> tuple[RunDir, 
     config.training.strategy = "one_device"
     if heldout:
         config.data.heldout = heldout
-    session = Session.create(config)
+    session = Session.create(config, None if images else run.class_names())
     return run, session, session.restore(run, checkpoint)
 
 

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -34,18 +35,25 @@ def save_model(gan: Gan, directory: str | Path, provenance: dict) -> Path:
     temporary = directory.with_name(directory.name + ".incomplete")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    (temporary / "spec.json").write_text(gan.spec.to_json(), encoding="utf-8")
+    try:
+        _write(gan, temporary, provenance)
+        if directory.exists():
+            directory.rmdir()
+        os.replace(temporary, directory)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return directory
+
+
+def _write(gan: Gan, directory: Path, provenance: dict) -> None:
+    (directory / "spec.json").write_text(gan.spec.to_json(), encoding="utf-8")
     names = "".join(f"{name}\n" for name in gan.class_names)
-    (temporary / "class_names.txt").write_text(names, encoding="utf-8")
+    (directory / "class_names.txt").write_text(names, encoding="utf-8")
     text = json.dumps(provenance, indent=2, ensure_ascii=False) + "\n"
-    (temporary / "provenance.json").write_text(text, encoding="utf-8")
+    (directory / "provenance.json").write_text(text, encoding="utf-8")
     for network in filter(None, (gan.generator, gan.discriminator)):
         arrays = {_name(v): ops.convert_to_numpy(v) for v in network.variables}
-        np.savez_compressed(temporary / f"{network.name}.npz", **arrays)
-    if directory.exists():
-        directory.rmdir()
-    os.replace(temporary, directory)
-    return directory
+        np.savez_compressed(directory / f"{network.name}.npz", **arrays)
 
 
 def load_model(
@@ -77,9 +85,12 @@ def load_model(
 def _assign(network, path: Path) -> None:
     """Sets every variable from the file; all names and shapes must match both ways."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise ValueError("it holds one array, not an archive of named ones")
+        with file:
             arrays = dict(file)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"expected weights in {path}: {error}") from error
     variables = {_name(v): v for v in network.variables}
     if arrays.keys() != variables.keys():

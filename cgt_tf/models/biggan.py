@@ -44,11 +44,19 @@ class GeneratorBlock(keras.layers.Layer):
 
     def __init__(self, in_channels, channels, *, norm, conv, **kwargs):
         super().__init__(**kwargs)
+        self.channels = channels
         self.norm1 = norm(in_channels, name="norm1")
         self.norm2 = norm(channels, name="norm2")
         self.conv1 = conv(channels, resample="up", name="conv1")
         self.conv2 = conv(channels, name="conv2")
         self.shortcut = conv(channels, kernel_size=1, name="shortcut")
+
+    def build(self, input_shape):
+        hidden = (*input_shape[:-1], self.channels)
+        for layer in (self.norm1, self.conv1, self.shortcut):
+            layer.build(input_shape)
+        for layer in (self.norm2, self.conv2):
+            layer.build(hidden)
 
     def call(self, x, condition, training=False):
         h = ops.relu(self.norm1(x, condition, training=training))
@@ -127,6 +135,19 @@ class Generator(keras.Model):
         )
         self.output_conv = conv(3, name="output_conv")
 
+    def build(self, z_shape):
+        # Explicit builds spare Keras tracing every block symbolically, which takes seconds.
+        spec = self.spec
+        if self.class_embedding is not None:
+            self.class_embedding.build((None, spec.num_classes))
+        self.linear.build((*z_shape[:-1], spec.first_dim))
+        for block, channels in zip(self.blocks, spec.g_widths, strict=False):
+            block.build((None, None, None, channels))
+        for attention in self.attentions.values():
+            attention.build((None, None, None, attention.channels))
+        for layer in (self.output_norm, self.output_conv):
+            layer.build((None, None, None, spec.g_widths[-1]))
+
     def call(self, z, labels, truncation=1.0, training=False, domains=None):
         spec = self.spec
         classes = class_weights(labels, spec.num_classes)
@@ -169,6 +190,7 @@ class DiscriminatorBlock(keras.layers.Layer):
 
     def __init__(self, in_channels, channels, *, conv, first, downsample, **kwargs):
         super().__init__(**kwargs)
+        self.channels = channels
         self.first = first
         self.downsample = downsample
         self.conv1 = conv(channels, name="conv1")
@@ -176,6 +198,12 @@ class DiscriminatorBlock(keras.layers.Layer):
         self.shortcut = None
         if downsample or in_channels != channels:
             self.shortcut = conv(channels, kernel_size=1, name="shortcut")
+
+    def build(self, input_shape):
+        self.conv1.build(input_shape)
+        self.conv2.build((*input_shape[:-1], self.channels))
+        if self.shortcut is not None:
+            self.shortcut.build(input_shape)
 
     def call(self, x, training=False):
         h = self.conv1(x if self.first else ops.relu(x), training=training)
@@ -221,6 +249,15 @@ class Discriminator(keras.Model):
                 self.attentions[str(i)] = SelfAttention(channels, conv=conv, name=f"attention_{i}")
         self.linear = SpectralDense(1, name="linear", **options)
         self.class_projection = SpectralEmbedding(widths[-1], name="class_projection", **options)
+
+    def build(self, images_shape):
+        widths = (images_shape[-1], *self.spec.d_widths)
+        for block, channels in zip(self.blocks, widths, strict=False):
+            block.build((None, None, None, channels))
+        for attention in self.attentions.values():
+            attention.build((None, None, None, attention.channels))
+        self.linear.build((None, widths[-1]))
+        self.class_projection.build((None, self.spec.num_classes))
 
     def call(self, images, labels, training=False):
         h = images

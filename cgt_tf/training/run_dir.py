@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from cgt_tf import config as configs
@@ -38,8 +39,12 @@ class RunDir:
     def exists(self) -> bool:
         return (self.path / "config.json").is_file()
 
-    def open(self, config: configs.Config) -> None:
+    def open(self, config: configs.Config, class_names: Sequence[str]) -> None:
         """Creates the directory with `config.json`, or checks that a resumed run's is the same.
+
+        Args:
+            config: the run's config.
+            class_names: the classes that are learnt, in label order.
 
         Raises:
             InputError: the directory holds another run, or files that are not a run's.
@@ -47,16 +52,21 @@ class RunDir:
         if self.exists:
             self._check_unchanged(config)
         elif self._chief:
-            self._create(config)
+            self._create(config, class_names)
         for directory in (self.samples, self.events):
             directory.mkdir(parents=True, exist_ok=True)
 
-    def _create(self, config: configs.Config) -> None:
+    def _create(self, config: configs.Config, class_names: Sequence[str]) -> None:
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise InputError(f"expected --workdir to be new or a run of cgt-train, got {self.path}")
         self.path.mkdir(parents=True, exist_ok=True)
         versions = {name: _version(name) for name in _PACKAGES}
-        record = {"config": configs.to_dict(config), "versions": versions, "commit": _commit()}
+        record = {
+            "config": configs.to_dict(config),
+            "class_names": list(class_names),
+            "versions": versions,
+            "commit": _commit(),
+        }
         text = json.dumps(record, indent=2, ensure_ascii=False)
         write_atomically(self.path / "config.json", text)
 
@@ -71,10 +81,16 @@ class RunDir:
 
     def load_config(self) -> configs.Config:
         """The config the run was started with."""
+        return configs.from_dict(self._record()["config"])
+
+    def class_names(self) -> tuple[str, ...]:
+        """The classes that the run learns, in label order."""
+        return tuple(self._record()["class_names"])
+
+    def _record(self) -> dict:
         if not self.exists:
             raise InputError(f"expected a run of cgt-train, with a config.json, got {self.path}")
-        record = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
-        return configs.from_dict(record["config"])
+        return json.loads((self.path / "config.json").read_text(encoding="utf-8"))
 
     def append_stats(self, record: dict) -> None:
         """Adds one line to `stats.jsonl`."""

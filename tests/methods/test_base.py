@@ -43,7 +43,7 @@ def test_variables_keep_their_order_and_come_once(variables):
 
 
 def test_each_pattern_must_match(variables):
-    with pytest.raises(InputError, match=r"'missing/\.\*' to match a variable, it matches none"):
+    with pytest.raises(InputError, match=r"'missing/\.\*' to match a variable, got none"):
         select_variables(variables, (".*", "missing/.*"))
 
 

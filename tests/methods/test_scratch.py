@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from keras import ops
 
 from cgt_tf.config import Config, ModelConfig
 from cgt_tf.errors import InputError
@@ -35,13 +36,15 @@ def test_changes_of_the_config_reach_the_spec():
 
 
 def test_builds_what_the_config_says_and_trains_everything():
-    config = Config(model=ModelConfig(**TINY, fused=False))
+    config = Config(model=ModelConfig(**TINY, fused=False, embedding_gain=3.0))
     config.training.steps = 7
     method = Scratch(config)
     gan = method.build(None, DataSpec(("x", "y"), 32))
     assert gan.class_names == ["x", "y"]
     assert gan.spec == spec_from_config(config.model, 2)
     assert not gan.generator.blocks[0].conv1.fused
+    embeddings = ops.convert_to_numpy(gan.generator.class_embedding.kernel)
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), [3.0, 3.0], rtol=1e-5)
     (stage,) = method.stages()
     assert (stage.name, stage.steps, stage.penalties()) == ("scratch", 7, {})
     for network, patterns in (

@@ -41,14 +41,21 @@ def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def randomize(*networks):
+@functools.cache
+def built(cls, spec, fused):
+    network = cls(spec, fused=fused)
+    build_networks(network)
+    return network
+
+
+def random_network(cls, spec=None, fused=True):
     """Every variable random, so that nothing hides behind a zero or a one; variances positive."""
-    for network in networks:
-        build_networks(network)
-        for i, variable in enumerate(network.variables):
-            value = normal(*variable.shape, seed=i)
-            positive = variable.name == "moving_variance"
-            variable.assign(np.abs(value) + 0.5 if positive else value / 2)
+    network = built(cls, spec or tiny_spec(), fused)
+    for i, variable in enumerate(network.variables):
+        value = normal(*variable.shape, seed=i)
+        positive = variable.name == "moving_variance"
+        variable.assign(np.abs(value) + 0.5 if positive else value / 2)
+    return network
 
 
 def count(variables):
@@ -100,33 +107,25 @@ def discriminator_count(spec):
     return total + channels_in + 1 + spec.num_classes * channels_in
 
 
-def build_abstractly(network, *shapes):
-    """Creates the variables without their values: a count needs no memory and no time."""
-    with keras.StatelessScope(initialize_variables=False), tf.Graph().as_default():
-        network(*(tf.zeros(shape) for shape in shapes))
+def shapes_only(network, input_shape):
+    """Creates the variables without their values, which at full width take minutes and 0.6 GB."""
+    with keras.StatelessScope(initialize_variables=False):
+        network.build(input_shape)
     # Else Keras would initialise them together with the next network.
     keras.utils.clear_session()
+    return network
 
 
-@pytest.fixture
-def without_initial_values(monkeypatch):
-    """Orthogonal initial values of the full networks take minutes, and a count needs none."""
-    monkeypatch.setattr(
-        keras.initializers.Orthogonal, "__call__", lambda self, shape, dtype=None: tf.zeros(shape)
-    )
-
-
-def test_published_counts_at_128(without_initial_values):
+def test_published_counts_at_128():
     """BigGAN-PyTorch at 128x128, ch 96, 1000 classes: 70,433,988 and 87,982,370."""
     spec = biggan_spec(128, 1000)
-    generator, discriminator = Generator(spec), Discriminator(spec)
-    build_abstractly(generator, (2, 120), (2, 1000))
-    build_abstractly(discriminator, (2, 128, 128, 3), (2, 1000))
+    generator = shapes_only(Generator(spec), (None, 120))
+    discriminator = shapes_only(Discriminator(spec), (None, 128, 128, 3))
     assert count(generator.trainable_variables) == generator_count(spec) == 70_433_988
     assert count(discriminator.trainable_variables) == discriminator_count(spec) == 87_982_370
 
 
-def test_published_counts_at_32(without_initial_values):
+def test_published_counts_at_32():
     """CIFAR10, ch 64.
 
     G: first layer 128*4096 + 4096 = 528,384; three blocks of 2*590,080 (3x3) + 65,792 (1x1)
@@ -135,9 +134,8 @@ def test_published_counts_at_32(without_initial_values):
     class table: 4,207,361.
     """
     spec = biggan_spec(32, 10)
-    generator, discriminator = Generator(spec), Discriminator(spec)
-    build_abstractly(generator, (2, 128), (2, 10))
-    build_abstractly(discriminator, (2, 32, 32, 3), (2, 10))
+    generator = shapes_only(Generator(spec), (None, 128))
+    discriminator = shapes_only(Discriminator(spec), (None, 32, 32, 3))
     assert count(generator.trainable_variables) == generator_count(spec) == 4_304_387
     assert count(discriminator.trainable_variables) == discriminator_count(spec) == 4_207_361
 
@@ -145,9 +143,10 @@ def test_published_counts_at_32(without_initial_values):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_counts_of_every_conditioning(variant):
     spec = tiny_spec(variant, g_attention=(16,), d_attention=(8,), g_widths=(8, 8, 8, 4))
-    gan = create_gan(spec, list("abcde"))
-    assert count(gan.generator.trainable_variables) == generator_count(spec)
-    assert count(gan.discriminator.trainable_variables) == discriminator_count(spec)
+    generator = shapes_only(Generator(spec), (None, 16))
+    discriminator = shapes_only(Discriminator(spec), (None, 32, 32, 3))
+    assert count(generator.trainable_variables) == generator_count(spec)
+    assert count(discriminator.trainable_variables) == discriminator_count(spec)
 
 
 def test_layers_without_bias():
@@ -162,13 +161,41 @@ def test_layers_without_bias():
     convs = ("conv1", "conv2", "shortcut")
     blocks = {f"block_{i}/{conv}" for i in range(3) for conv in convs}
     assert biases(gan.generator) == blocks | {"linear", "output_norm", "output_conv"}
-    same_size = {
-        "block_2/shortcut"
-    }  # 8 -> 8 channels without halving: the shortcut is the identity
+    # 8 to 8 channels without halving: the shortcut is the identity.
+    same_size = {"block_2/shortcut"}
     assert biases(gan.discriminator) == (blocks - same_size) | {"linear"}
 
 
+@pytest.mark.parametrize("gain", [1.0, 3.0])
+def test_initial_values(gain):
+    """BigGAN's: orthogonal kernels and tables, no biases, and attention that does nothing yet."""
+    spec = tiny_spec(g_attention=(16,), g_widths=(8, 8, 8, 4))
+    gan = create_gan(spec, list("abcde"), embedding_gain=gain)
+    values = {v.path: ops.convert_to_numpy(v) for v in gan.generator.variables}
+    values.update({v.path: ops.convert_to_numpy(v) for v in gan.discriminator.variables})
+    ones = {"moving_variance", "output_norm/gain"}
+    for path, value in values.items():
+        if path.endswith(("kernel", "embeddings")):
+            matrix = value.reshape(-1, value.shape[-1])
+            matrix = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+            squared = gain**2 if path == "generator/class_embedding/embeddings" else 1.0
+            np.testing.assert_allclose(
+                matrix @ matrix.T, squared * np.eye(len(matrix)), atol=1e-4, err_msg=path
+            )
+        elif not path.endswith("/u"):
+            expected = 1.0 if any(path.endswith(name) for name in ones) else 0.0
+            np.testing.assert_array_equal(value, np.full(value.shape, expected), err_msg=path)
+
+
 # Shapes and endpoints.
+
+
+@pytest.fixture
+def without_initial_values(monkeypatch):
+    """Orthogonal initial values take seconds, and shapes do not need them."""
+    monkeypatch.setattr(
+        keras.initializers.Orthogonal, "__call__", lambda self, shape, dtype=None: tf.zeros(shape)
+    )
 
 
 @pytest.mark.parametrize("resolution", [32, 64, 128, 256, 512])
@@ -235,8 +262,7 @@ def test_class_embedding_of_the_generator_has_no_spectral_norm_but_the_discrimin
 
 
 def test_images_are_within_one():
-    generator = Generator(tiny_spec())
-    randomize(generator)
+    generator = random_network(Generator)
     generator.output_conv.bias.assign([100.0, -100.0, 0.0])
     images = generator(10 * normal(4, 16), np.arange(4))[0].numpy()
     assert images.min() == -1 and images.max() == 1
@@ -247,8 +273,7 @@ def test_images_are_within_one():
 
 
 def test_hierarchical_chunks_go_to_the_first_layer_and_the_blocks_in_order():
-    generator = Generator(tiny_spec())
-    randomize(generator)
+    generator = random_network(Generator)
     z = normal(1, 16)
     base = generator(z, np.array([1]))[1]
     for chunk, name in enumerate(["linear", "block_0", "block_1", "block_2"]):
@@ -264,15 +289,14 @@ def test_hierarchical_chunks_go_to_the_first_layer_and_the_blocks_in_order():
 def test_blocks_do_not_see_z_unless_hierarchical():
     generator = Generator(tiny_spec("shared"))
     assert generator.spec.chunk_dim == 0
-    build_networks(generator)
     assert {norm.condition_dim for norm in generator.conditional_norms()} == {6}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_labels_equal_one_hot_weights(variant):
     spec = tiny_spec(variant)
-    gan = Gan(spec, Generator(spec), Discriminator(spec), list("abcde"))
-    randomize(gan.generator, gan.discriminator)
+    generator = random_network(Generator, spec)
+    gan = Gan(spec, generator, random_network(Discriminator, spec), list("abcde"))
     labels = np.array([3, 0, 4], np.int32)
     weights = np.eye(5, dtype=np.float32)[labels]
     z, x = normal(3, 16), normal(3, 32, 32, 3)
@@ -286,8 +310,7 @@ def test_labels_equal_one_hot_weights(variant):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_mixed_labels_are_the_mixture_of_embeddings_or_tables(variant):
-    generator = Generator(tiny_spec(variant))
-    randomize(generator)
+    generator = random_network(Generator, tiny_spec(variant))
     z, weights = normal(2, 16), np.tile(np.float32([[0, 0.25, 0, 0.75, 0]]), (2, 1))
     mixed = generator(z, weights)[0]
     tables = [
@@ -308,8 +331,7 @@ def test_class_weights():
 
 
 def test_discriminator_is_linear_in_sum_pooled_features_plus_projection():
-    discriminator = Discriminator(tiny_spec())
-    randomize(discriminator)
+    discriminator = random_network(Discriminator)
     logits, endpoints = discriminator(normal(2, 32, 32, 3), np.array([1, 4]))
     features = endpoints["features"].numpy()
     last = endpoints["block_2"].numpy()
@@ -326,9 +348,9 @@ def test_discriminator_is_linear_in_sum_pooled_features_plus_projection():
 
 def test_only_training_calls_change_variables():
     spec = tiny_spec()
-    gan = create_gan(spec, list("abcde"))
     z, x, y = normal(2, 16), normal(2, 32, 32, 3), np.array([0, 1])
-    for network, data in ((gan.generator, z), (gan.discriminator, x)):
+    for cls, data in ((Generator, z), (Discriminator, x)):
+        network = random_network(cls, spec)
         before = {v.path: ops.convert_to_numpy(v) for v in network.variables}
         network(data, y)
         for v in network.variables:
@@ -337,7 +359,6 @@ def test_only_training_calls_change_variables():
         trainable = {v.path for v in network.trainable_variables}
         for v in network.variables:
             moved = np.abs(ops.convert_to_numpy(v) - before[v.path]).max() > 0
-            # Of a one-row matrix the only left singular vector is 1 (or -1) from the first step on.
             assert moved != (v.path in trainable), v.path
 
 
@@ -345,10 +366,9 @@ def test_only_training_calls_change_variables():
 def test_fused_equals_plain(training):
     spec = tiny_spec(g_widths=(8, 8, 8, 4), g_attention=(16,))
     z, x, y = normal(2, 16), normal(2, 32, 32, 3), np.array([0, 1])
-    for network, data in ((Generator, z), (Discriminator, x)):
-        fused, plain = network(spec, fused=True), network(spec, fused=False)
-        randomize(fused, plain)
-        outputs = [n(data, y, training=training)[0].numpy() for n in (fused, plain)]
+    for cls, data in ((Generator, z), (Discriminator, x)):
+        networks = [random_network(cls, spec, fused) for fused in (True, False)]
+        outputs = [n(data, y, training=training)[0].numpy() for n in networks]
         np.testing.assert_allclose(*outputs, rtol=1e-4, atol=1e-5)
 
 

@@ -33,10 +33,16 @@ def randomize(variables, seed=0):
         variable.assign(np.abs(value) + 0.5 if positive else value / 2)
 
 
-def source_generator(variant):
+@functools.cache
+def built_source(variant):
     fields = {"dim_z": 16, "g_widths": (8, 8, 8, 4), "g_attention": (16,), **VARIANTS[variant]}
     generator = Generator(biggan_spec(32, len(OLD), channels=4, **fields))
     build_networks(generator)
+    return generator
+
+
+def source_generator(variant):
+    generator = built_source(variant)
     randomize(generator.variables)
     return generator
 
@@ -45,8 +51,8 @@ def norm_variables(generator):
     return [v for norm in generator.conditional_norms() for v in norm.variables]
 
 
-def transferred_generator(source):
-    """The source's convolutions under random norms of its own classes and statistics."""
+@functools.cache
+def built_transfer(source):
     spec = dataclasses.replace(source.spec, num_classes=len(NEW), shared_dim=0)
     norm = functools.partial(
         PseudoClassBatchNorm,
@@ -57,6 +63,12 @@ def transferred_generator(source):
     )
     generator = Generator(spec, norm=norm, spectral_norm=False)
     build_networks(generator)
+    return generator
+
+
+def transferred_generator(source):
+    """The source's convolutions under random norms of its own classes and statistics."""
+    generator = built_transfer(source)
     copy_unconditional(source, generator)
     randomize(norm_variables(generator), seed=1000)
     randomize([generator.output_norm.moving_mean, generator.output_norm.moving_variance], seed=99)

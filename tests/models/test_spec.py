@@ -63,7 +63,7 @@ def test_changes_and_channels():
         ({"num_classes": 0}, "num_classes must be at least 1, got 0"),
         (
             {"resolution": 32},
-            "a generator of 2 blocks from 4x4 makes 16x16 images, not 32x32",
+            "expected resolution 16, which 2 blocks make from 4, got 32",
         ),
         (
             {"hierarchical": True, "dim_z": 13},

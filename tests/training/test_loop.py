@@ -49,26 +49,14 @@ def test_a_resumed_run_ends_bit_for_bit_like_an_uninterrupted_one(make_run, conf
 
 
 def test_each_step_makes_the_configured_updates(make_run, config):
-    config.training.d_steps = 3
+    config.training.d_steps = 2
     config.training.accumulation = 2
     config.training.steps = 2
     run = make_run(config)
     state = run.train()
-    assert int(state.discriminator_optimizer.iterations.numpy()) == 6
+    assert int(state.discriminator_optimizer.iterations.numpy()) == 4
     assert int(state.generator_optimizer.iterations.numpy()) == 2
     assert int(state.step.numpy()) == 2
-
-
-def test_accumulated_passes_equal_one_large_pass_for_the_discriminator(make_run, config):
-    """Without batch norm in D, two passes of 4 are one pass of 8 on the same draws."""
-    config.training.steps = 1
-    config.training.accumulation = 2
-    run = make_run(config)
-    run.train()
-    (record,) = [r for r in run.run.read_stats() if "discriminator_loss" in r]
-    logits_apart = record["d_real"] - record["d_fake"]
-    # All hinges are active at initialisation, so the loss is 2 - D(real) + D(fake).
-    assert record["discriminator_loss"] == pytest.approx(2 - logits_apart, rel=1e-5)
 
 
 def test_a_non_finite_loss_names_step_and_tensor(make_run, config):

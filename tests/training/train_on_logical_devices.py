@@ -1,6 +1,6 @@
 """Trains a tiny transfer on two logical CPU devices and prints its losses as JSON.
 
-    python train_on_logical_devices.py <strategy> <steps>
+python train_on_logical_devices.py <strategy> <steps>
 """
 
 import json

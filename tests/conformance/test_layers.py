@@ -1,0 +1,171 @@
+"""What every public layer must do: config, tf.function, checkpoint and SavedModel round trips."""
+
+import functools
+import importlib
+import inspect
+import pkgutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import cgt_tf.layers
+from cgt_tf.layers.attention import SelfAttention
+from cgt_tf.layers.conditional_batch_norm import (
+    AffineBatchNorm,
+    Condition,
+    ConditionalBatchNorm,
+    ProjectedBatchNorm,
+    TableBatchNorm,
+)
+from cgt_tf.layers.pseudo_class_batch_norm import PseudoClassBatchNorm
+from cgt_tf.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding, SpectralLayer
+
+
+def normal(*shape, seed=0):
+    return tf.constant(np.random.default_rng(seed).normal(size=shape), tf.float32)
+
+
+IMAGES = normal(2, 4, 4, 8)
+CLASSES = tf.constant([[0.0, 1.0, 0.0], [0.5, 0.0, 0.5]])
+DOMAINS = tf.constant([[1.0, 0.0], [0.25, 0.75]])
+UNCONDITIONAL = Condition(None)
+BY_CLASS = Condition(CLASSES)
+BY_CLASS_AND_LATENT = Condition(CLASSES, normal(2, 2, seed=1))
+BY_DOMAIN = Condition(CLASSES, normal(2, 2, seed=1), DOMAINS)
+CONV = functools.partial(SpectralConv2D, sn_eps=1e-3)
+
+# name: (factory, call arguments); the last two are for inference only.
+CASES = {
+    "dense": (lambda: SpectralDense(5, sn_eps=1e-3), (normal(2, 3),)),
+    "dense_plain": (lambda: SpectralDense(5, spectral_norm=False, use_bias=False), (normal(2, 3),)),
+    "conv": (lambda: SpectralConv2D(5, kernel_initializer="he_normal"), (IMAGES,)),
+    "conv_1x1": (lambda: SpectralConv2D(5, kernel_size=1, use_bias=False), (IMAGES,)),
+    "conv_up": (lambda: SpectralConv2D(5, resample="up"), (IMAGES,)),
+    "conv_down": (lambda: SpectralConv2D(5, resample="down", fused=False), (IMAGES,)),
+    "embedding": (lambda: SpectralEmbedding(4), (CLASSES,)),
+    "attention": (lambda: SelfAttention(8), (IMAGES,)),
+    "attention_conv": (lambda: SelfAttention(8, conv=CONV), (IMAGES,)),
+    "norm": (lambda: ConditionalBatchNorm(8, momentum=0.5), (IMAGES, UNCONDITIONAL)),
+    "affine": (lambda: AffineBatchNorm(8, epsilon=1e-2), (IMAGES, UNCONDITIONAL)),
+    "projected": (lambda: ProjectedBatchNorm(8, condition_dim=3), (IMAGES, BY_CLASS)),
+    "projected_latent": (
+        lambda: ProjectedBatchNorm(8, condition_dim=5, sn_eps=1e-3),
+        (IMAGES, BY_CLASS_AND_LATENT),
+    ),
+    "table": (lambda: TableBatchNorm(8, num_classes=3), (IMAGES, BY_CLASS)),
+    "table_latent": (
+        lambda: TableBatchNorm(8, num_classes=3, latent_dim=2, initializer="zeros"),
+        (IMAGES, BY_CLASS_AND_LATENT),
+    ),
+    "pseudo_class": (
+        lambda: PseudoClassBatchNorm(8, num_classes=3, num_pseudo_classes=4),
+        (IMAGES, BY_CLASS),
+    ),
+    "pseudo_class_latent": (
+        lambda: PseudoClassBatchNorm(8, num_classes=3, num_pseudo_classes=4, latent_dim=2),
+        (IMAGES, BY_CLASS_AND_LATENT),
+    ),
+    "affine_domains": (lambda: AffineBatchNorm(8, domains=2), (IMAGES, BY_DOMAIN)),
+    "table_domains": (
+        lambda: TableBatchNorm(8, num_classes=3, latent_dim=2, domains=2),
+        (IMAGES, BY_DOMAIN),
+    ),
+}
+TRAINED = [name for name in CASES if not name.endswith("domains")]
+each_case = pytest.mark.parametrize("name", CASES)
+
+
+def randomize(layer):
+    """So that no variable is at a value where it has no effect."""
+    for i, variable in enumerate(layer.variables):
+        value = normal(*variable.shape, seed=10 + i).numpy()
+        variable.assign(abs(value) + 0.5 if variable.name == "moving_variance" else value)
+
+
+@pytest.fixture
+def case(name):
+    factory, arguments = CASES[name]
+    layer = factory()
+    layer(*arguments)
+    randomize(layer)
+    return layer, arguments
+
+
+def test_every_public_layer_has_a_case():
+    public = set()
+    for module in pkgutil.iter_modules(cgt_tf.layers.__path__, "cgt_tf.layers."):
+        for name, value in vars(importlib.import_module(module.name)).items():
+            if inspect.isclass(value) and issubclass(value, keras.layers.Layer):
+                public |= {value} if not name.startswith("_") else set()
+    assert public - {SpectralLayer} == {type(factory()) for factory, _ in CASES.values()}
+
+
+@each_case
+def test_config_round_trip(case):
+    layer, arguments = case
+    config = layer.get_config()
+    again = type(layer).from_config(config)
+    assert again.get_config() == config
+    again(*arguments)
+    assert [v.path for v in again.variables] == [v.path for v in layer.variables]
+    for old, new in zip(layer.variables, again.variables, strict=True):
+        new.assign(old)
+    np.testing.assert_array_equal(again(*arguments), layer(*arguments))
+
+
+@each_case
+def test_works_inside_tf_function(case):
+    layer, arguments = case
+    expected = layer(*arguments)
+    np.testing.assert_allclose(tf.function(layer)(*arguments), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_trains_inside_tf_function(case):
+    """Outputs, gradients and updated statistics equal the eager ones, and all but weights move."""
+    layer, arguments = case
+    initial = [v.numpy() for v in layer.variables]
+    trainable = [v.value for v in layer.trainable_variables]
+
+    def step():
+        with tf.GradientTape() as tape:
+            y = layer(*arguments, training=True)
+            loss = tf.reduce_sum(y * normal(*y.shape, seed=5))
+        return [y, *tape.gradient(loss, trainable)]
+
+    eager = [x.numpy() for x in step()]
+    updated = [v.numpy() for v in layer.variables]
+    for variable, value in zip(layer.variables, initial, strict=True):
+        variable.assign(value)
+    for actual, expected in zip(tf.function(step)(), eager, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+    for variable, value, old in zip(layer.variables, updated, initial, strict=True):
+        np.testing.assert_allclose(variable, value, rtol=1e-5, atol=1e-6)
+        assert variable.trainable == np.array_equal(value, old), variable.path
+
+
+@each_case
+def test_checkpoint_round_trip(case, name, tmp_path):
+    layer, arguments = case
+    path = tf.train.Checkpoint(layer=layer).write(str(tmp_path / "checkpoint"))
+    again = CASES[name][0]()
+    again(*arguments)
+    status = tf.train.Checkpoint(layer=again).read(path)
+    status.assert_consumed()
+    np.testing.assert_array_equal(again(*arguments), layer(*arguments))
+
+
+@each_case
+def test_saved_model_round_trip(case, tmp_path):
+    layer, arguments = case
+    module = tf.Module()
+    module.layer = layer
+    module.f = tf.function(lambda *flat: layer(*tf.nest.pack_sequence_as(arguments, flat)))
+    flat = tf.nest.flatten(arguments)
+    specs = [None if x is None else tf.TensorSpec((None, *x.shape[1:])) for x in flat]
+    module.f.get_concrete_function(*specs)
+    tf.saved_model.save(module, str(tmp_path / "saved"))
+    loaded = tf.saved_model.load(str(tmp_path / "saved"))
+    np.testing.assert_allclose(loaded.f(*flat), layer(*arguments), rtol=1e-5, atol=1e-5)
