@@ -93,7 +93,7 @@ class Session:
 
     def sample_function(self):
         """Compiled `sample(z, labels)` -> float32 images of the new classes."""
-        return tf.function(lambda z, labels: self.gan.generator(z, labels)[0])
+        return tf.function(lambda z, labels: self.gan.generator(z, labels)[0], autograph=False)
 
     def save_native(self, run: RunDir, directory: str, step: int):
         """Writes the networks as a source for further transfers; only nets trained from scratch.
@@ -208,7 +208,7 @@ def open_sampler(model: str, checkpoint: str) -> Sampler:
     _, session, _ = open_run(model, checkpoint)
     extended = session.method.extended(session.gan)
 
-    @tf.function
+    @tf.function(autograph=False)
     def images(labels, seeds, truncation):
         z = latents_from_seeds(seeds, extended.spec.dim_z, truncation)
         return to_uint8(extended(z, labels))

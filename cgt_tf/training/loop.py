@@ -47,7 +47,7 @@ class TrainingRun:
         (self.stage,) = self.method.stages()
         with self.strategy.scope():
             self.state = TrainState(self.gan, self.stage, self.config)
-        self._sample = tf.function(self._sample_images, reduce_retracing=True)
+        self._sample = tf.function(self._sample_images, autograph=False)
 
     def _sample_images(self, z, labels):
         return self.gan.generator(z, labels)[0]

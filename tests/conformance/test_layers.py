@@ -34,7 +34,7 @@ UNCONDITIONAL = Condition(None)
 BY_CLASS = Condition(CLASSES)
 BY_CLASS_AND_LATENT = Condition(CLASSES, normal(2, 2, seed=1))
 BY_DOMAIN = Condition(CLASSES, normal(2, 2, seed=1), DOMAINS)
-CONV = functools.partial(SpectralConv2D, sn_eps=1e-3)
+CONV = functools.partial(SpectralConv2D, spectral_norm=False)
 
 # name: (factory, call arguments); the last two are for inference only.
 CASES = {

@@ -216,6 +216,11 @@ def test_missing_and_unknown_names(directory):
     )
 
 
+def test_unknown_name_next_to_all_known_ones(directory):
+    rewrite(directory / "generator.npz", lambda a: a.update({"linear/scale": np.zeros(3)}))
+    assert_input_error(directory, "missing []", "unknown ['linear/scale']")
+
+
 def test_wrong_number_of_class_names(directory):
     (directory / "class_names.txt").write_text("a\nb\n")
     assert_input_error(directory, "expected 3 class names", "got 2")

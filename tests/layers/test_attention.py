@@ -1,5 +1,6 @@
 """Self-attention: parity with BigGAN-PyTorch, and what its definition promises."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import tensorflow as tf
 
 from cgt_tf.errors import InputError
 from cgt_tf.layers.attention import SelfAttention
+from cgt_tf.layers.spectral import SpectralConv2D
 
 GOLDENS = np.load(Path(__file__).parents[1] / "goldens" / "layers.npz")
 CONVOLUTIONS = ("theta", "phi", "g", "o")
@@ -83,6 +85,20 @@ def test_variables():
 def test_too_few_channels_is_an_input_error(channels):
     with pytest.raises(InputError, match=f"at least 8 channels, got {channels}$"):
         SelfAttention(channels)
+
+
+def test_config_keeps_the_convolutions_options():
+    conv = functools.partial(
+        SpectralConv2D, spectral_norm=False, sn_eps=1e-3, kernel_initializer="zeros"
+    )
+    config = SelfAttention(16, conv=conv).get_config()
+    again = SelfAttention.from_config(config)
+    assert again.get_config() == config
+    assert again.channels == 16
+    for name in CONVOLUTIONS:
+        layer = getattr(again, name)
+        assert (layer.spectral_norm, layer.sn_eps) == (False, 1e-3)
+        assert type(layer.kernel_initializer).__name__ == "Zeros"
 
 
 def test_batch_may_be_unknown():

@@ -11,7 +11,7 @@ from keras import ops
 
 from cgt_tf.errors import InputError
 from cgt_tf.layers.conditional_batch_norm import Condition, ProjectedBatchNorm
-from cgt_tf.layers.spectral import SpectralConv2D
+from cgt_tf.layers.spectral import SpectralConv2D, SpectralLayer
 from cgt_tf.models.biggan import (
     Discriminator,
     DiscriminatorBlock,
@@ -252,6 +252,21 @@ def test_every_convolution_is_spectrally_normalised_unless_folded(spectral_norm)
     generator = Generator(spec, spectral_norm=spectral_norm)
     assert all(layer.spectral_norm == spectral_norm for layer in generator.spectral_layers())
     assert all(layer.sn_eps == spec.sn_eps for layer in generator.spectral_layers())
+
+
+def test_every_power_iteration_uses_the_specs_epsilon():
+    spec = tiny_spec(sn_eps=3e-5, g_widths=(8, 8, 8, 4), g_attention=(16,), d_attention=(8,))
+    for network in (Generator(spec), Discriminator(spec)):
+        layers = [x for x in network._flatten_layers() if isinstance(x, SpectralLayer)]
+        layers = [layer for layer in layers if layer.spectral_norm]
+        assert len(layers) > 10
+        assert {layer.sn_eps for layer in layers} == {3e-5}
+
+
+def test_batch_norms_use_the_specs_constants():
+    generator = Generator(tiny_spec(bn_eps=2e-3, bn_momentum=0.75))
+    norms = [*generator.conditional_norms(), generator.output_norm]
+    assert {(norm.epsilon, norm.momentum) for norm in norms} == {(2e-3, 0.75)}
 
 
 def test_class_embedding_of_the_generator_has_no_spectral_norm_but_the_discriminators_has():
