@@ -7,7 +7,12 @@ from cgt_tf.errors import InputError
 METHODS = ("cgan_transfer", "scratch")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 REDUCTIONS = ("mean", "sum")
-METRICS = ("fid", "kmmd")
+METRICS = (
+    *("fid", "kmmd", "kid", "is", "prdc", "intra_fid", "intra_kid"),
+    *("diversity", "accuracy", "nearest"),
+)
+PROTOCOLS = ("run", "fid5k_heldout", "fid10k_heldout", "fid50k_train", "paper")
+LABEL_SAMPLINGS = ("uniform", "as_data")
 
 
 def _knob(default, help_text: str):
@@ -72,6 +77,17 @@ class OptimizerConfig:
 
 
 @dataclasses.dataclass(kw_only=True)
+class DiscriminatorConfig(OptimizerConfig):
+    """Where the discriminator comes from, and its Adam."""
+
+    source: str = _knob("", "handle to take it from; empty: the source's own")
+    warmup_steps: int = _knob(
+        0, "updates of it alone, against the frozen starting generator, before step 1"
+    )
+    learning_rate: float = _knob(4e-4, "step size")
+
+
+@dataclasses.dataclass(kw_only=True)
 class TrainingConfig:
     """The loop."""
 
@@ -95,28 +111,38 @@ class EvaluationConfig:
     """Scores on a schedule, and what `cgt-evaluate` computes by default."""
 
     every: int = _knob(200, "steps; 0: never during training")
-    features: str = _knob("bundled:glyph_classifier", "or inception[:<dir>], or a Keras model file")
+    features: str = _knob(
+        "bundled:glyph_classifier", "or inception[:<dir>], a Keras model file, a SavedModel"
+    )
+    metrics: tuple[str, ...] = _knob(("fid", "kmmd"), f"of {', '.join(METRICS)}")
+    batch_size: int = _knob(100, "images of one pass when scoring, over all replicas")
+    protocol: str = _knob("run", "run: the values below; or one of fixed values, see the README")
     num_samples: int = _knob(2000, "generated images that are scored")
-    metrics: tuple[str, ...] = _knob(("fid", "kmmd"), "of fid, kmmd")
-    batch_size: int = _knob(100, "images of one pass when scoring")
+    labels: str = _knob("uniform", "of the generated images: uniform, or as_data")
+    truncation: float = _knob(1.0, "of the latents, in (0, 1]; 1: none")
+    standing_batches: int = _knob(
+        0, "batches that batch-norm statistics are taken from to score; 0: running statistics"
+    )
 
 
 @dataclasses.dataclass(kw_only=True)
 class Config:
-    """One run. `source` and `discriminator` are handles; see `cgt_tf.load_source`."""
+    """One run. `source` is a handle; see `cgt_tf.load_source`."""
 
     seed: int = _knob(0, "of weights, draws, shuffling and the few-shot subset")
     source: str = _knob(
-        "bundled:glyphs32", "source GAN: bundled:<name> or model:<dir>; unused by scratch"
+        "bundled:glyphs32",
+        "source GAN: bundled:<name>, tfhub:<handle or dir>, pth:<file>, model:<dir> or run:<dir>; "
+        "unused by scratch",
     )
-    discriminator: str = _knob("", "empty: the source's own")
+    source_truncation: float = _knob(
+        1.0, "truncation whose batch-norm statistics the new classes start from"
+    )
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     method: MethodConfig = dataclasses.field(default_factory=MethodConfig)
     generator: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
-    discriminator_optimizer: OptimizerConfig = dataclasses.field(
-        default_factory=lambda: OptimizerConfig(learning_rate=4e-4)
-    )
+    discriminator: DiscriminatorConfig = dataclasses.field(default_factory=DiscriminatorConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
 
@@ -128,6 +154,8 @@ def validate(config: Config) -> None:
     _one_of("training.strategy", config.training.strategy, STRATEGIES)
     for metric in config.evaluation.metrics:
         _one_of("evaluation.metrics", metric, METRICS)
+    _one_of("evaluation.protocol", config.evaluation.protocol, PROTOCOLS)
+    _one_of("evaluation.labels", config.evaluation.labels, LABEL_SAMPLINGS)
     for name in ("steps", "batch_size", "accumulation", "d_steps", "log_every"):
         _at_least(f"training.{name}", getattr(config.training, name), 1)
     for name in ("sample_every", "checkpoint_every", "ema_start"):
@@ -135,19 +163,42 @@ def validate(config: Config) -> None:
     _at_least("evaluation.num_samples", config.evaluation.num_samples, 2)
     _at_least("evaluation.batch_size", config.evaluation.batch_size, 1)
     _at_least("evaluation.every", config.evaluation.every, 0)
+    _at_least("evaluation.standing_batches", config.evaluation.standing_batches, 0)
+    if not 0 < config.evaluation.truncation <= 1:
+        raise InputError(
+            f"--config.evaluation.truncation must be in (0, 1], got {config.evaluation.truncation}"
+        )
+    _check_protocol(config.evaluation)
     _at_least("data.images_per_class", config.data.images_per_class, 0)
     for name in ("l1_scores", "l2_residual", "scores_std"):
         _at_least(f"method.{name}", getattr(config.method, name), 0)
-    for group in ("generator", "discriminator_optimizer"):
+    for group in ("generator", "discriminator"):
         optimizer = getattr(config, group)
         _at_least(f"{group}.learning_rate", optimizer.learning_rate, 0)
         for beta in ("beta_1", "beta_2"):
             _below_one(f"{group}.{beta}", getattr(optimizer, beta))
     _below_one("training.ema_decay", config.training.ema_decay)
+    _at_least("discriminator.warmup_steps", config.discriminator.warmup_steps, 0)
+    if not 0 < config.source_truncation <= 1:
+        raise InputError(
+            f"--config.source_truncation must be in (0, 1], got {config.source_truncation}"
+        )
     if not config.data.train:
         raise InputError("--config.data.train must name a dataset or a directory, got ''")
     if config.method.name != "scratch" and not config.source:
         raise InputError(f"--config.source must be a handle for {config.method.name}, got ''")
+
+
+def _check_protocol(evaluation: EvaluationConfig) -> None:
+    """A named protocol fixes the values that are knobs of the protocol `run`."""
+    defaults = EvaluationConfig()
+    for name in ("num_samples", "labels", "truncation", "standing_batches"):
+        value = getattr(evaluation, name)
+        if evaluation.protocol != "run" and value != getattr(defaults, name):
+            raise InputError(
+                f"--config.evaluation.{name} must be left out with "
+                f"--config.evaluation.protocol={evaluation.protocol}, which fixes it, got {value!r}"
+            )
 
 
 def _one_of(name, value, choices):

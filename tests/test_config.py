@@ -53,8 +53,8 @@ def test_defaults_are_valid():
         ("generator.learning_rate", -1e-4, "must be at least 0, got -0.0001"),
         ("generator.beta_1", 1.0, "must be in [0, 1), got 1.0"),
         ("generator.beta_2", -0.5, "must be in [0, 1), got -0.5"),
-        ("discriminator_optimizer.learning_rate", -1.0, "must be at least 0, got -1.0"),
-        ("discriminator_optimizer.beta_1", 2.0, "must be in [0, 1), got 2.0"),
+        ("discriminator.learning_rate", -1.0, "must be at least 0, got -1.0"),
+        ("discriminator.beta_1", 2.0, "must be in [0, 1), got 2.0"),
         ("training.ema_decay", 1.0, "must be in [0, 1), got 1.0"),
         ("data.train", "", "must name a dataset or a directory, got ''"),
         ("source", "", "must be a handle for cgan_transfer, got ''"),
@@ -94,7 +94,7 @@ def test_json_round_trip():
     config.data.classes = ("Ö", "Ж")
     config.model.g_widths = (8, 4)
     config.evaluation.metrics = ("kmmd",)
-    config.discriminator_optimizer.learning_rate = 1e-5
+    config.discriminator.learning_rate = 1e-5
     again = from_dict(json.loads(json.dumps(to_dict(config))))
     assert again == config
     assert again.data.classes == ("Ö", "Ж")
@@ -150,7 +150,7 @@ def test_groups_are_not_shared_between_configs():
     first.training.steps = 12345
     first.generator.learning_rate = 0.5
     assert second == expected
-    assert first.discriminator_optimizer.learning_rate == 4e-4
+    assert first.discriminator.learning_rate == 4e-4
 
 
 def test_every_field_has_help():

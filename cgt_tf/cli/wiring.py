@@ -49,7 +49,7 @@ class Session:
         with strategy.scope():
             source = None
             if config.method.name != "scratch":
-                source = load_source(config.source, config.discriminator or None)
+                source = load_source(config.source, config.discriminator.source or None)
             resolution = source.spec.resolution if source else config.model.resolution
             train_images = heldout = None
             if class_names is None:

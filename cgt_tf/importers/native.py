@@ -7,6 +7,7 @@ discriminator.npz    the same, where there is a discriminator
 provenance.json      where the weights come from
 """
 
+import dataclasses
 import json
 import os
 import shutil
@@ -18,9 +19,12 @@ import numpy as np
 from keras import ops
 
 from cgt_tf.errors import InputError
-from cgt_tf.models.biggan import Discriminator, Generator
-from cgt_tf.models.gan import Gan, build_networks
+from cgt_tf.importers.assign import ReportLine, Rule, assign
+from cgt_tf.importers.imported import Imported
+from cgt_tf.models.gan import Gan, create_discriminator, create_generator
 from cgt_tf.models.spec import GanSpec
+
+_BUNDLED = Path(__file__).parent.parent / "assets"
 
 
 def save_model(gan: Gan, directory: str | Path, provenance: dict) -> Path:
@@ -56,9 +60,20 @@ def _write(gan: Gan, directory: Path, provenance: dict) -> None:
         np.savez_compressed(directory / f"{network.name}.npz", **arrays)
 
 
-def load_model(
+def read_bundled(
+    name: str, bn_eps: float | None = None, sn_eps: float | None = None
+) -> Imported:
+    """A source that is shipped with the package; see `read_model`."""
+    directory = _BUNDLED / name
+    if not (directory / "spec.json").is_file():
+        names = ", ".join(sorted(p.parent.name for p in _BUNDLED.glob("*/spec.json")))
+        raise InputError(f"expected bundled:<name> with a name of {names}, got {name!r}")
+    return read_model(directory, bn_eps, sn_eps)
+
+
+def read_model(
     directory: str | Path, bn_eps: float | None = None, sn_eps: float | None = None
-) -> Gan:
+) -> Imported:
     """Reads `save_model`'s directory.
 
     Args:
@@ -71,18 +86,26 @@ def load_model(
     directory = Path(directory)
     spec = GanSpec.from_json(_read(directory / "spec.json"))
     changes = {k: v for k, v in (("bn_eps", bn_eps), ("sn_eps", sn_eps)) if v is not None}
-    if changes:
-        spec = GanSpec(**{**spec.__dict__, **changes})
-    class_names = _read(directory / "class_names.txt").splitlines()
-    generator = Generator(spec)
-    discriminator = Discriminator(spec) if (directory / "discriminator.npz").exists() else None
-    for network in filter(None, (generator, discriminator)):
-        build_networks(network)
-        _assign(network, directory / f"{network.name}.npz")
-    return Gan(spec, generator, discriminator, class_names)
+    spec = dataclasses.replace(spec, **changes)
+    names = _read(directory / "class_names.txt").splitlines()
+    if len(names) != spec.num_classes:
+        raise InputError(
+            f"expected {spec.num_classes} class names in {directory}, got {len(names)}"
+        )
+    imported = Imported(spec, class_names=names)
+    imported.generator = create_generator(spec)
+    imported.report += _assign(imported.generator, directory / "generator.npz")
+    if (directory / "discriminator.npz").exists():
+        imported.discriminator = create_discriminator(spec)
+        imported.report += _assign(imported.discriminator, directory / "discriminator.npz")
+    try:
+        imported.provenance = json.loads(_read(directory / "provenance.json"))
+    except json.JSONDecodeError as error:
+        raise InputError(f"expected JSON in {directory / 'provenance.json'}: {error}") from error
+    return imported
 
 
-def _assign(network, path: Path) -> None:
+def _assign(network, path: Path) -> list[ReportLine]:
     """Sets every variable from the file; all names and shapes must match both ways."""
     try:
         file = np.load(path, allow_pickle=False)
@@ -92,20 +115,8 @@ def _assign(network, path: Path) -> None:
             arrays = dict(file)
     except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"expected weights in {path}: {error}") from error
-    variables = {_name(v): v for v in network.variables}
-    if arrays.keys() != variables.keys():
-        missing, extra = sorted(variables.keys() - arrays), sorted(arrays.keys() - variables)
-        raise InputError(
-            f"{path} does not fit its spec: missing {missing[:3]}, unknown {extra[:3]}"
-        )
-    for name, variable in variables.items():
-        if arrays[name].shape != tuple(variable.shape):
-            raise InputError(
-                f"expected {name} of shape {tuple(variable.shape)} in {path}, "
-                f"got {arrays[name].shape}"
-            )
-    for name, variable in variables.items():
-        variable.assign(arrays[name])
+    rules = [Rule(name, name) for name in map(_name, network.variables)]
+    return assign(network, arrays, rules, {}, str(path))
 
 
 def _read(path: Path) -> str:

@@ -1,13 +1,22 @@
 """Handles of source GANs and what reads each kind."""
 
 import dataclasses
-from pathlib import Path
+import importlib
 
 from cgt_tf.errors import InputError
-from cgt_tf.importers import native
+from cgt_tf.importers.imported import Imported
 from cgt_tf.models.gan import Gan
 
-_BUNDLED = Path(__file__).parent.parent / "assets"
+# Kind of handle -> "module:function", imported when a handle of the kind is opened: torch is needed
+# for `pth:` only, and a run is read by `training`, which stands above this package.
+_READERS = {
+    "bundled": "cgt_tf.importers.native:read_bundled",
+    "model": "cgt_tf.importers.native:read_model",
+    "pth": "cgt_tf.importers.biggan_pytorch:read_pth",
+    "run": "cgt_tf.training.saved_run:read_run",
+    "tfhub": "cgt_tf.importers.tfhub:read_tfhub",
+}
+_FORMS = "bundled:<name>, tfhub:<handle or dir>, pth:<file>, model:<dir> or run:<dir>"
 
 
 def load_source(
@@ -19,43 +28,67 @@ def load_source(
     """Opens a source GAN.
 
     Args:
-        handle: `bundled:<name>` (shipped with the package: `glyphs32`), or `model:<dir>` (written
-            by `cgt-export --format=native`).
-        discriminator: handle to take the discriminator from instead.
-        bn_eps, sn_eps: epsilons to use instead of the source's own.
+        handle: one of
+            `bundled:<name>`: shipped with the package (`glyphs32`);
+            `tfhub:<handle or dir>`: DeepMind's BigGAN or BigGAN-deep on TF-Hub, a generator only;
+            `pth:<file>`: a generator's weights as BigGAN-PyTorch saves them (`G_ema.pth`, `G.pth`);
+            `model:<dir>`: written by `cgt-import` or `cgt-export --format=native`;
+            `run:<dir>`: a run of `cgt-train`, its best checkpoint's averaged weights.
+        discriminator: handle to take the discriminator from instead, e.g. `pth:D.pth`.
+        bn_eps, sn_eps: epsilons to use instead of the source's own. A `.pth` file does not say
+            which it was trained with; the published settings are assumed.
 
     Raises:
         InputError: an unknown handle, missing or damaged files, or a discriminator of another
             resolution or number of classes.
     """
-    gan = _load(handle, bn_eps, sn_eps)
+    return to_gan(read_source(handle, bn_eps=bn_eps, sn_eps=sn_eps, discriminator=discriminator))
+
+
+def read_source(handle: str, *, discriminator: str | None = None, **options) -> Imported:
+    """As `load_source`, with report and notes; `options` go to the reader of the handle's kind."""
+    imported = _read(handle, options)
+    if imported.generator is None:
+        raise InputError(f"expected a generator at {handle}, found a discriminator alone")
     if not discriminator:
-        return gan
-    other = _load(discriminator, bn_eps, sn_eps)
+        return imported
+    epsilons = {name: options.get(name) for name in ("bn_eps", "sn_eps")}
+    return _with_discriminator(imported, _read(discriminator, epsilons), handle, discriminator)
+
+
+def to_gan(imported: Imported) -> Gan:
+    """The networks alone; classes without names are called by their numbers."""
+    names = imported.class_names
+    if names is None:
+        names = [f"class_{i}" for i in range(imported.spec.num_classes)]
+    return Gan(imported.spec, imported.generator, imported.discriminator, list(names))
+
+
+def _with_discriminator(imported: Imported, other: Imported, handle: str, given: str) -> Imported:
+    if other.discriminator is None:
+        raise InputError(f"expected a discriminator at {given}, found none")
     for field in ("resolution", "num_classes"):
-        expected, given = getattr(gan.spec, field), getattr(other.spec, field)
-        if expected != given:
+        expected, found = getattr(imported.spec, field), getattr(other.spec, field)
+        if expected != found:
             raise InputError(
                 f"expected a discriminator with {field} {expected} as {handle} has, "
-                f"got {given} from {discriminator}"
+                f"got {found} from {given}"
             )
-    if other.discriminator is None:
-        raise InputError(f"expected a discriminator at {discriminator}, found none")
-    spec = dataclasses.replace(
-        gan.spec,
-        **{f: getattr(other.spec, f) for f in ("d_widths", "d_halvings", "d_attention")},
+    fields = ("d_widths", "d_halvings", "d_attention")
+    spec = dataclasses.replace(imported.spec, **{f: getattr(other.spec, f) for f in fields})
+    return dataclasses.replace(
+        imported,
+        spec=spec,
+        discriminator=other.discriminator,
+        report=imported.report + other.report,
+        notes=[*imported.notes, f"the discriminator comes from {given}", *other.notes],
+        provenance={**imported.provenance, "discriminator": other.provenance},
     )
-    return Gan(spec, gan.generator, other.discriminator, gan.class_names)
 
 
-def _load(handle: str, bn_eps: float | None, sn_eps: float | None) -> Gan:
+def _read(handle: str, options: dict) -> Imported:
     kind, _, rest = handle.partition(":")
-    if kind == "bundled" and rest:
-        directory = _BUNDLED / rest
-        if not (directory / "spec.json").is_file():
-            names = ", ".join(sorted(p.parent.name for p in _BUNDLED.glob("*/spec.json")))
-            raise InputError(f"expected bundled:<name> with a name of {names}, got {handle!r}")
-        return native.load_model(directory, bn_eps, sn_eps)
-    if kind == "model" and rest:
-        return native.load_model(rest, bn_eps, sn_eps)
-    raise InputError(f"expected a source handle, bundled:<name> or model:<dir>, got {handle!r}")
+    if kind not in _READERS or not rest:
+        raise InputError(f"expected a source {_FORMS}, got {handle!r}")
+    module, _, function = _READERS[kind].partition(":")
+    return getattr(importlib.import_module(module), function)(rest, **options)

@@ -23,15 +23,19 @@ class Condition(NamedTuple):
     """What one batch-norm layer is conditioned on.
 
     Attributes:
-        classes: float [B, E] shared class embedding, or [B, K] class weights where a generator has
-            no shared embedding.
+        classes: float [B, K] class weights.
         latent: float [B, dim] chunk of z, or None in generators without hierarchical latents.
-        domains: float [B, D] weights of the statistics' domains, or None where there is one domain.
+        statistics: float [B, R] or [1, R] weights of the rows of moving statistics, or None where a
+            layer keeps one row.
+        domains: float [B, D] weights of the domains, or None where there is one.
+        embedding: float [B, E] shared class embedding, or None in generators without one.
     """
 
     classes: Any
     latent: Any = None
+    statistics: Any = None
     domains: Any = None
+    embedding: Any = None
 
 
 class FoldedOffsets(NamedTuple):
@@ -57,21 +61,22 @@ class ConditionalBatchNorm(keras.layers.Layer):
         channels: C.
         momentum: share of the old moving statistics kept at each training call.
         epsilon: added to the variance.
-        domains: 0 keeps one set of moving statistics [C]. D >= 1 keeps one set a domain, [D, C],
-            mixed by `Condition.domains`; such a layer is for inference only.
+        statistics: 0 keeps one set of moving statistics [C]. R >= 1 keeps R of them, [R, C], for
+            the levels of truncation and the domains of a generator, mixed by
+            `Condition.statistics`. A training call moves all rows to the batch's statistics.
     """
 
-    def __init__(self, channels, *, momentum=0.9, epsilon=1e-5, domains=0, **kwargs):
+    def __init__(self, channels, *, momentum=0.9, epsilon=1e-5, statistics=0, **kwargs):
         super().__init__(**kwargs)
         self.channels = channels
         self.momentum = momentum
         self.epsilon = epsilon
-        self.domains = domains
+        self.statistics = statistics
 
     def build(self, input_shape):
         if input_shape[-1] != self.channels:
             raise ValueError(f"{self.name}: expected {self.channels} channels, got {input_shape}")
-        shape = (self.domains, self.channels) if self.domains else (self.channels,)
+        shape = (self.statistics, self.channels) if self.statistics else (self.channels,)
         self.moving_mean = self._statistic("moving_mean", shape, "zeros")
         self.moving_variance = self._statistic("moving_variance", shape, "ones")
         self.build_modulation()
@@ -97,8 +102,6 @@ class ConditionalBatchNorm(keras.layers.Layer):
         return x * factor[:, None, None, :] + offset[:, None, None, :]
 
     def _batch_statistics(self, x):
-        if self.domains:
-            raise ValueError(f"{self.name} holds statistics of several domains: inference only")
         mean = _over_replicas(ops.mean(x, axis=(0, 1, 2)))
         variance = _over_replicas(ops.mean(ops.square(x - mean), axis=(0, 1, 2)))
         count = ops.cast(ops.prod(ops.shape(x)[:3]), x.dtype)
@@ -108,9 +111,9 @@ class ConditionalBatchNorm(keras.layers.Layer):
         return mean, variance
 
     def _moving(self, condition):
-        if not self.domains:
+        if not self.statistics:
             return self.moving_mean, self.moving_variance
-        weights = condition.domains
+        weights = condition.statistics
         return ops.matmul(weights, self.moving_mean), ops.matmul(weights, self.moving_variance)
 
     def get_config(self):
@@ -119,7 +122,7 @@ class ConditionalBatchNorm(keras.layers.Layer):
             "channels": self.channels,
             "momentum": self.momentum,
             "epsilon": self.epsilon,
-            "domains": self.domains,
+            "statistics": self.statistics,
         }
 
 
@@ -165,7 +168,7 @@ class ProjectedBatchNorm(ConditionalBatchNorm):
         self.shift.build((None, self.condition_dim))
 
     def modulation(self, condition, training):
-        joined = condition.classes
+        joined = condition.embedding
         if condition.latent is not None:
             joined = ops.concatenate([joined, condition.latent], axis=-1)
         return 1 + self.scale(joined, training=training), self.shift(joined, training=training)
@@ -188,19 +191,30 @@ class TableBatchNorm(ConditionalBatchNorm):
     """One row of offsets a class: scale = 1 + c T (+ z Z), shift = c T' (+ z Z').
 
     c are class weights [B, K]. Without latent this is the norm of BigGAN's CIFAR models; with it,
-    what a projected or a pseudo-class norm is folded into. With D domains (see the base class) each
-    domain has its own latent projection.
+    what a projected or a pseudo-class norm is folded into.
 
     Args:
         num_classes: K.
         latent_dim: width of the latent chunk; 0 for none.
+        domains: 0, or D for a layer of which each domain (a set of classes that were learnt
+            together) has its own latent projection. Such a layer is for inference only.
         initializer: of the tables; BigGAN's is orthogonal.
     """
 
-    def __init__(self, channels, *, num_classes, latent_dim=0, initializer="orthogonal", **kwargs):
+    def __init__(
+        self,
+        channels,
+        *,
+        num_classes,
+        latent_dim=0,
+        domains=0,
+        initializer="orthogonal",
+        **kwargs,
+    ):
         super().__init__(channels, **kwargs)
         self.num_classes = num_classes
         self.latent_dim = latent_dim
+        self.domains = domains
         self.initializer = keras.initializers.get(initializer)
 
     def build_modulation(self):
@@ -228,6 +242,8 @@ class TableBatchNorm(ConditionalBatchNorm):
         return FoldedOffsets(*self.class_tables(), *latents)
 
     def modulation(self, condition, training):
+        if training and self.domains:
+            raise ValueError(f"{self.name} holds several domains: inference only")
         scale_table, shift_table = self.class_tables()
         scale = 1 + ops.matmul(condition.classes, scale_table)
         shift = ops.matmul(condition.classes, shift_table)
@@ -249,5 +265,6 @@ class TableBatchNorm(ConditionalBatchNorm):
             **super().get_config(),
             "num_classes": self.num_classes,
             "latent_dim": self.latent_dim,
+            "domains": self.domains,
             "initializer": keras.initializers.serialize(self.initializer),
         }

@@ -1,5 +1,6 @@
 """The transfer norm of cGANTransfer (Shahbazi et al., CVPR 2021, section 4, eq. 6)."""
 
+import keras
 from keras import ops
 
 from cgt_tf.layers.conditional_batch_norm import TableBatchNorm
@@ -50,3 +51,39 @@ class PseudoClassBatchNorm(TableBatchNorm):
 
     def get_config(self):
         return {**super().get_config(), "num_pseudo_classes": self.num_pseudo_classes}
+
+
+class PseudoClassEmbedding(keras.layers.Layer):
+    """The class embedding of M new classes, drawn from those of N pseudo-classes.
+
+    For BigGAN-deep, whose first linear layer sees the class embedding too. The vectors are
+    S^T P + R; variables `prior` P [N, dim], `scores` S [N, M], `residual` R [M, dim], see
+    `PseudoClassBatchNorm`.
+
+    Call: class weights float [B, M] -> [B, dim].
+    """
+
+    def __init__(self, dim, *, num_classes, num_pseudo_classes, **kwargs):
+        super().__init__(**kwargs)
+        self.dim = dim
+        self.num_classes = num_classes
+        self.num_pseudo_classes = num_pseudo_classes
+
+    def build(self, input_shape):
+        for name, shape in (
+            ("prior", (self.num_pseudo_classes, self.dim)),
+            ("scores", (self.num_pseudo_classes, self.num_classes)),
+            ("residual", (self.num_classes, self.dim)),
+        ):
+            setattr(self, name, self.add_weight(name=name, shape=shape, initializer="zeros"))
+
+    def table(self):
+        """The new classes' vectors, [M, dim]."""
+        return ops.matmul(ops.transpose(self.scores), self.prior) + self.residual
+
+    def call(self, class_weights, training=False):
+        return ops.matmul(class_weights, self.table())
+
+    def get_config(self):
+        sizes = {name: getattr(self, name) for name in ("dim", "num_classes", "num_pseudo_classes")}
+        return {**super().get_config(), **sizes}

@@ -125,10 +125,20 @@ class SpectralConv2D(SpectralLayer):
         resample: None; "up" (a 3x3 kernel after 2x nearest upsampling) or "down" (before a 2x2
             average pool).
         fused: compute resampling and convolution as one strided convolution; equal up to rounding.
+        outputs: how many of the filters are computed, from the first; 0: all. The spectral norm is
+            that of all (BigGAN-deep's last layer has more filters than colours).
     """
 
     def __init__(
-        self, filters, kernel_size=3, *, use_bias=True, resample=None, fused=True, **kwargs
+        self,
+        filters,
+        kernel_size=3,
+        *,
+        use_bias=True,
+        resample=None,
+        fused=True,
+        outputs=0,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         if resample not in (None, "up", "down"):
@@ -140,6 +150,7 @@ class SpectralConv2D(SpectralLayer):
         self.use_bias = use_bias
         self.resample = resample
         self.fused = fused
+        self.outputs = outputs
 
     def build(self, input_shape):
         self.add_kernel((self.kernel_size, self.kernel_size, input_shape[-1], self.filters))
@@ -148,13 +159,17 @@ class SpectralConv2D(SpectralLayer):
 
     def call(self, x, training=False):
         kernel = self.normalized_kernel(training)
+        if self.outputs:
+            kernel = kernel[..., : self.outputs]
         if self.resample == "up":
             y = resample.upsample_conv(x, kernel, self.fused)
         elif self.resample == "down":
             y = resample.conv_downsample(x, kernel, self.fused)
         else:
             y = ops.conv(x, kernel, padding="same")
-        return y + self.bias if self.use_bias else y
+        if not self.use_bias:
+            return y
+        return y + (self.bias[: self.outputs] if self.outputs else self.bias)
 
     def get_config(self):
         return {
@@ -164,6 +179,7 @@ class SpectralConv2D(SpectralLayer):
             "use_bias": self.use_bias,
             "resample": self.resample,
             "fused": self.fused,
+            "outputs": self.outputs,
         }
 
 
@@ -184,6 +200,10 @@ class SpectralEmbedding(SpectralLayer):
 
     def call(self, class_weights, training=False):
         return ops.matmul(class_weights, self.normalized_kernel(training))
+
+    def table(self):
+        """The vectors as they are looked up, [count, dim]."""
+        return ops.convert_to_tensor(self.normalized_kernel(False))
 
     def get_config(self):
         return {**super().get_config(), "dim": self.dim}

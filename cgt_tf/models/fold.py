@@ -6,45 +6,69 @@ the scale they were trained at: methods in the code that divide them again shrin
 """
 
 import dataclasses
-import functools
 
 import numpy as np
 from keras import ops
 
 from cgt_tf.layers.conditional_batch_norm import FoldedOffsets, TableBatchNorm
-from cgt_tf.models.biggan import Generator, class_weights
-from cgt_tf.models.gan import build_networks
+from cgt_tf.models.biggan import BaseGenerator
+from cgt_tf.models.conditioning import truncation_weights
+from cgt_tf.models.gan import create_generator
 from cgt_tf.models.spec import GanSpec
+
+_STATISTICS = ("moving_mean", "moving_variance")
 
 
 @dataclasses.dataclass(frozen=True)
 class NormState:
-    """One conditional norm, folded: offsets of every class and the moving statistics [C]."""
+    """One conditional norm, folded.
+
+    Attributes:
+        offsets: NumPy arrays of every class; with D domains the latent projections are those of
+            the domains one after the other, [D dim, C].
+        moving_mean, moving_variance: [D, T, C] for D domains and T levels of truncation, each 1
+            where there is but one.
+    """
 
     offsets: FoldedOffsets
     moving_mean: np.ndarray
     moving_variance: np.ndarray
 
 
-def fold_norms(generator: Generator) -> list[NormState]:
-    """Every conditional norm of a generator, in network order, as NumPy arrays."""
-    embeddings = None
-    if generator.class_embedding is not None:
-        embeddings = ops.convert_to_tensor(generator.class_embedding.kernel)
+def fold_norms(generator: BaseGenerator) -> list[NormState]:
+    """Every conditional norm of a generator, in network order."""
+    embedding = generator.class_embedding
+    table = None if embedding is None else embedding.table()
     states = []
     for norm in generator.conditional_norms():
-        offsets = (None if x is None else ops.convert_to_numpy(x) for x in norm.fold(embeddings))
-        statistics = (ops.convert_to_numpy(x) for x in (norm.moving_mean, norm.moving_variance))
-        states.append(NormState(FoldedOffsets(*offsets), *statistics))
+        offsets = (None if x is None else ops.convert_to_numpy(x) for x in norm.fold(table))
+        states.append(NormState(FoldedOffsets(*offsets), *statistics(generator.spec, norm)))
     return states
 
 
-def copy_unconditional(source: Generator, target: Generator) -> None:
+def statistics(spec: GanSpec, norm) -> list[np.ndarray]:
+    """Moving mean and variance of a norm, each [D, T, C]; see `NormState`."""
+    shape = (max(len(spec.domain_classes), 1), max(len(spec.truncation_grid), 1), norm.channels)
+    return [ops.convert_to_numpy(getattr(norm, name)).reshape(shape) for name in _STATISTICS]
+
+
+def statistics_at(spec: GanSpec, norm, truncation: float, domain: int = 0) -> list[np.ndarray]:
+    """Moving mean and variance [C] of a norm at a truncation, in one domain."""
+    rows = [x[domain] for x in statistics(spec, norm)]
+    if not spec.truncation_grid:
+        return [x[0] for x in rows]
+    weights = ops.convert_to_numpy(truncation_weights(truncation, spec.truncation_grid))
+    return [(weights @ x)[0] for x in rows]
+
+
+def copy_unconditional(
+    source: BaseGenerator, target: BaseGenerator, truncation: float = 1.0
+) -> None:
     """Copies all that does not depend on the class, from one generator to another.
 
     That is the linear layer, convolutions, attention, and gain, bias and statistics of the output
-    norm (statistics only where both keep one set). Spectral norms are divided out where `target`
-    has none.
+    norm (statistics at a truncation and of the first domain, where `target` keeps one set).
+    Spectral norms are divided out where `target` has none.
     """
     for old, new in zip(source.spectral_layers(), target.spectral_layers(), strict=True):
         new.kernel.assign(old.kernel if new.spectral_norm else old.normalized_kernel(False))
@@ -54,19 +78,32 @@ def copy_unconditional(source: Generator, target: Generator) -> None:
             new.bias.assign(old.bias)
     for key, attention in target.attentions.items():
         attention.gain.assign(source.attentions[key].gain)
-    names = ["gain", "bias"]
-    if source.output_norm.domains == target.output_norm.domains:
-        names += ["moving_mean", "moving_variance"]
-    for name in names:
-        getattr(target.output_norm, name).assign(getattr(source.output_norm, name))
+    old, new = source.output_norm, target.output_norm
+    new.gain.assign(old.gain)
+    new.bias.assign(old.bias)
+    if not new.statistics:
+        copy_statistics(source, target, truncation)
+
+
+def copy_statistics(source: BaseGenerator, target: BaseGenerator, truncation: float) -> None:
+    """Sets one-row statistics of all norms from a source's at a truncation (its first domain)."""
+    pairs = zip(_all_norms(source), _all_norms(target), strict=True)
+    for old, new in pairs:
+        values = statistics_at(source.spec, old, truncation)
+        for name, value in zip(_STATISTICS, values, strict=True):
+            getattr(new, name).assign(value)
+
+
+def _all_norms(generator: BaseGenerator) -> list:
+    return [*generator.conditional_norms(), generator.output_norm]
 
 
 class ExtendedGenerator:
     """Old and new classes in one folded generator; what evaluation and export see.
 
-    Each class belongs to one domain (all generators given at construction, in order): its
-    batch-norm statistics and latent projections are that domain's, so the old classes' outputs do
-    not change when new ones are learnt.
+    Each class belongs to one domain (all classes of one of the given generators, or of one of its
+    domains): its batch-norm statistics and latent projections are that domain's, so the old
+    classes' outputs do not change when new ones are learnt.
 
     Args:
         generators: generators with equal class-independent weights, e.g. `(source, transferred)`.
@@ -76,56 +113,58 @@ class ExtendedGenerator:
     Attributes:
         spec: the folded generator's spec; `num_classes` counts all classes.
         class_names: all names, in label order.
-        generator: a `Generator` of `TableBatchNorm`s with one domain for each given generator.
+        generator: the folded generator.
     """
 
-    def __init__(self, generators: list[Generator], class_names: list[list[str]]):
-        first = generators[0].spec
-        counts = [generator.spec.num_classes for generator in generators]
+    def __init__(self, generators: list[BaseGenerator], class_names: list[list[str]]):
         self.class_names = [name for names in class_names for name in names]
-        self.spec: GanSpec = dataclasses.replace(first, num_classes=sum(counts), shared_dim=0)
-        domains = len(generators)
-        self._domain_of_class = np.repeat(np.eye(domains, dtype=np.float32), counts, axis=0)
-        norm = functools.partial(
-            TableBatchNorm,
-            num_classes=sum(counts),
-            latent_dim=first.chunk_dim,
-            momentum=first.bn_momentum,
-            epsilon=first.bn_eps,
-            domains=domains,
-        )
-        self.generator = Generator(self.spec, norm=norm, spectral_norm=False, domains=domains)
-        build_networks(self.generator)
+        self.spec = _folded_spec([generator.spec for generator in generators])
+        self.generator = create_generator(self.spec)
         self.refresh(generators)
 
-    def refresh(self, generators: list[Generator]) -> None:
+    def refresh(self, generators: list[BaseGenerator]) -> None:
         """Folds the generators' present weights into this one."""
         copy_unconditional(generators[-1], self.generator)
-        output_norms = [generator.output_norm for generator in generators]
-        for name in ("moving_mean", "moving_variance"):
-            stacked = np.stack([ops.convert_to_numpy(getattr(n, name)) for n in output_norms])
-            getattr(self.generator.output_norm, name).assign(stacked)
+        if self.generator.class_embedding is not None:
+            tables = [ops.convert_to_numpy(g.class_embedding.table()) for g in generators]
+            self.generator.class_embedding.kernel.assign(np.concatenate(tables))
+        self._assign_statistics(
+            self.generator.output_norm, [statistics(g.spec, g.output_norm) for g in generators]
+        )
         folded = zip(*(fold_norms(generator) for generator in generators), strict=True)
         for norm, states in zip(self.generator.conditional_norms(), folded, strict=True):
-            _assign_domains(norm, states)
+            values = [(state.moving_mean, state.moving_variance) for state in states]
+            self._assign_statistics(norm, values)
+            _assign_offsets(norm, [state.offsets for state in states])
 
-    def __call__(self, z, labels):
+    def _assign_statistics(self, norm, values: list) -> None:
+        """Stacks [D, T, C] statistics; a generator without levels of truncation repeats its row."""
+        levels = max(len(self.spec.truncation_grid), 1)
+        for name, parts in zip(_STATISTICS, zip(*values, strict=True), strict=True):
+            parts = [np.broadcast_to(x, (len(x), levels, norm.channels)) for x in parts]
+            getattr(norm, name).assign(np.concatenate(parts).reshape(-1, norm.channels))
+
+    def __call__(self, z, labels, truncation=1.0):
         """Images float32 [B, R, R, 3] for z [B, dim_z] and labels int [B] or weights [B, K]."""
-        weights = class_weights(labels, self.spec.num_classes)
-        domains = ops.matmul(weights, self._domain_of_class)
-        return self.generator(z, weights, domains=domains)[0]
+        return self.generator(z, labels, truncation=truncation)[0]
 
 
-def _assign_domains(norm: TableBatchNorm, states: tuple[NormState, ...]) -> None:
-    norm.moving_mean.assign(np.stack([state.moving_mean for state in states]))
-    norm.moving_variance.assign(np.stack([state.moving_variance for state in states]))
-    for field, variable in (
-        ("scale", norm.scale_table),
-        ("shift", norm.shift_table),
-        *(
-            (("scale_latent", norm.scale_latent), ("shift_latent", norm.shift_latent))
-            if norm.latent_dim
-            else ()
-        ),
-    ):
-        variable.assign(np.concatenate([getattr(state.offsets, field) for state in states]))
+def _folded_spec(specs: list[GanSpec]) -> GanSpec:
+    counts = [count for spec in specs for count in spec.domain_classes or (spec.num_classes,)]
+    grids = [spec.truncation_grid for spec in specs if spec.truncation_grid]
+    return dataclasses.replace(
+        specs[0],
+        num_classes=sum(counts),
+        domain_classes=tuple(counts),
+        truncation_grid=grids[0] if grids else (),
+        # BigGAN-deep's first layer sees the embedding, which no table of offsets replaces.
+        shared_dim=specs[0].shared_dim if specs[0].deep else 0,
+    )
+
+
+def _assign_offsets(norm: TableBatchNorm, offsets: list[FoldedOffsets]) -> None:
+    variables = {"scale": norm.scale_table, "shift": norm.shift_table}
+    if norm.latent_dim:
+        variables |= {"scale_latent": norm.scale_latent, "shift_latent": norm.shift_latent}
+    for field, variable in variables.items():
+        variable.assign(np.concatenate([getattr(offset, field) for offset in offsets]))

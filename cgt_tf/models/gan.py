@@ -2,10 +2,10 @@
 
 import dataclasses
 
-import numpy as np
-
 from cgt_tf.errors import InputError
-from cgt_tf.models.biggan import Discriminator, Generator
+from cgt_tf.models.biggan import BaseGenerator, Generator
+from cgt_tf.models.biggan_deep import DeepGenerator
+from cgt_tf.models.discriminator import Discriminator
 from cgt_tf.models.spec import GanSpec
 
 
@@ -15,13 +15,13 @@ class Gan:
 
     Attributes:
         spec: shape of both networks.
-        generator: see `models.biggan.Generator`; `gan.generator(z, labels)` -> (images, endpoints).
-        discriminator: see `models.biggan.Discriminator`, or None.
+        generator: see `models.biggan`; `gan.generator(z, labels)` -> (images, endpoints).
+        discriminator: see `models.discriminator`, or None.
         class_names: one name for each class, in label order.
     """
 
     spec: GanSpec
-    generator: Generator
+    generator: BaseGenerator
     discriminator: Discriminator | None
     class_names: list[str]
 
@@ -33,24 +33,23 @@ class Gan:
             )
 
 
-def build_networks(*networks):
-    """Creates the variables of networks by running each once on two dummy samples."""
-    for network in networks:
-        spec = network.spec
-        labels = np.zeros(2, np.int32)
-        if isinstance(network, Generator):
-            domains = network.output_norm.domains
-            extra = {"domains": np.ones((2, domains), np.float32) / domains} if domains else {}
-            network(np.zeros((2, spec.dim_z), np.float32), labels, **extra)
-        else:
-            network(np.zeros((2, spec.resolution, spec.resolution, 3), np.float32), labels)
+def create_generator(spec: GanSpec, **options) -> BaseGenerator:
+    """The generator of a spec's architecture, built; see `BaseGenerator` for the options."""
+    generator = (DeepGenerator if spec.deep else Generator)(spec, **options)
+    generator.build((None, spec.dim_z))
+    return generator
+
+
+def create_discriminator(spec: GanSpec, **options) -> Discriminator:
+    """The discriminator of a spec, built; see `Discriminator` for the options."""
+    discriminator = Discriminator(spec, **options)
+    discriminator.build((None, spec.resolution, spec.resolution, 3))
+    return discriminator
 
 
 def create_gan(
     spec: GanSpec, class_names: list[str], *, fused: bool = True, embedding_gain: float = 1.0
 ) -> Gan:
-    """A freshly initialised GAN of a spec; see `Generator` for the options."""
-    generator = Generator(spec, fused=fused, embedding_gain=embedding_gain)
-    discriminator = Discriminator(spec, fused=fused)
-    build_networks(generator, discriminator)
-    return Gan(spec, generator, discriminator, list(class_names))
+    """A freshly initialised GAN of a spec; see `BaseGenerator` for the options."""
+    generator = create_generator(spec, fused=fused, embedding_gain=embedding_gain)
+    return Gan(spec, generator, create_discriminator(spec, fused=fused), list(class_names))

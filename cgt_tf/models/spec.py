@@ -24,6 +24,11 @@ _DISCRIMINATOR_WIDTHS = {
     256: (1, 2, 4, 8, 8, 16, 16),
     512: (1, 1, 2, 4, 8, 8, 16, 16),
 }
+ARCHITECTURES = ("biggan", "biggan_deep")
+_TUPLES = (
+    *("g_widths", "d_widths", "g_attention", "d_attention"),
+    *("truncation_grid", "domain_classes"),
+)
 _DIM_Z = {32: 128, 64: 120, 128: 120, 256: 140, 512: 128}
 
 
@@ -32,6 +37,8 @@ class GanSpec:
     """Shape and constants of a generator and its discriminator.
 
     Attributes:
+        architecture: `biggan`, or `biggan_deep`, whose generator has two bottleneck blocks for each
+            of `g_widths` and shows the whole z and the class embedding to every layer.
         resolution: side of the square images, in pixels.
         num_classes: classes of both networks.
         dim_z: width of z. Hierarchical generators cut it into one equal chunk for the first linear
@@ -44,8 +51,15 @@ class GanSpec:
         g_attention, d_attention: sides of the feature maps that self-attention is put on.
         bottom_width: side of the generator's first feature map.
         bn_momentum, bn_eps, sn_eps: constants of batch and spectral norm.
+        output_bn_eps: the output norm's own epsilon; None: `bn_eps`.
+        truncation_grid: levels of truncation, evenly spaced and ascending, for which the generator
+            keeps batch-norm statistics; empty: one set for all.
+        domain_classes: of a folded generator (tables instead of embeddings, spectral norms
+            multiplied out, see `models.fold`), how many classes, in label order, belong to each
+            domain; empty for any other.
     """
 
+    architecture: str = "biggan"
     resolution: int
     num_classes: int
     dim_z: int
@@ -60,10 +74,26 @@ class GanSpec:
     bn_momentum: float = 0.9
     bn_eps: float = 1e-5
     sn_eps: float = 1e-6
+    output_bn_eps: float | None = None
+    truncation_grid: tuple[float, ...] = ()
+    domain_classes: tuple[int, ...] = ()
 
     def __post_init__(self):
-        for field in ("g_widths", "d_widths", "g_attention", "d_attention"):
+        for field in _TUPLES:
             object.__setattr__(self, field, tuple(getattr(self, field)))
+        if self.architecture not in ARCHITECTURES:
+            raise InputError(
+                f"architecture must be one of {', '.join(ARCHITECTURES)}, got {self.architecture!r}"
+            )
+        if self.domain_classes and sum(self.domain_classes) != self.num_classes:
+            raise InputError(
+                f"expected domain_classes that sum to num_classes {self.num_classes}, "
+                f"got {self.domain_classes}"
+            )
+        if len(self.truncation_grid) == 1:
+            raise InputError("expected no or several levels in truncation_grid, got 1")
+        if self.deep and (self.hierarchical or not self.shared_dim):
+            raise InputError("biggan_deep needs shared_dim and no hierarchical latent")
         if self.num_classes < 1:
             raise InputError(f"num_classes must be at least 1, got {self.num_classes}")
         blocks = len(self.g_widths) - 1
@@ -79,19 +109,34 @@ class GanSpec:
             )
 
     @property
+    def deep(self) -> bool:
+        """Whether the generator is BigGAN-deep's."""
+        return self.architecture == "biggan_deep"
+
+    @property
     def num_blocks(self) -> int:
-        """Blocks of the generator; each doubles the resolution."""
+        """Doublings of the resolution; BigGAN has a block, BigGAN-deep two, for each."""
         return len(self.g_widths) - 1
 
     @property
     def chunk_dim(self) -> int:
-        """Width of the z chunk each block sees; 0 where the latent is not hierarchical."""
+        """Width of the part of z that each conditional norm sees; 0 for none."""
+        if self.deep:
+            return self.dim_z
         return self.dim_z // (self.num_blocks + 1) if self.hierarchical else 0
 
     @property
     def first_dim(self) -> int:
         """Width of what the first linear layer sees."""
+        if self.deep:
+            return self.shared_dim + self.dim_z
         return self.chunk_dim or self.dim_z
+
+    @property
+    def statistics(self) -> int:
+        """Rows of moving statistics a norm keeps, domain by domain; 0: one unnamed row."""
+        rows = max(len(self.domain_classes), 1) * max(len(self.truncation_grid), 1)
+        return rows if self.domain_classes or self.truncation_grid else 0
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
@@ -121,7 +166,6 @@ def biggan_spec(
         raise InputError(f"resolution must be one of {sorted(_GENERATOR_WIDTHS)}, got {resolution}")
     cifar = resolution == 32
     channels = channels or (64 if cifar else 96)
-    d_widths = tuple(channels * width for width in _DISCRIMINATOR_WIDTHS[resolution])
     fields = {
         "resolution": resolution,
         "num_classes": num_classes,
@@ -129,10 +173,25 @@ def biggan_spec(
         "hierarchical": not cifar,
         "shared_dim": 0 if cifar else 128,
         "g_widths": tuple(channels * width for width in _GENERATOR_WIDTHS[resolution]),
-        "d_widths": d_widths,
-        "d_halvings": 2 if cifar else len(d_widths) - 1,
         "g_attention": () if cifar else (64,),
-        "d_attention": () if cifar else (64,),
+        **discriminator_fields(resolution, channels),
         "sn_eps": 1e-8 if cifar else 1e-6,
     }
     return GanSpec(**{**fields, **changes})
+
+
+def discriminator_fields(resolution: int, channels: int) -> dict:
+    """Fields of `GanSpec` of the published discriminator at a resolution and width ("ch").
+
+    Attention, at 64x64, is left out of networks too narrow for it.
+    """
+    widths = tuple(channels * width for width in _DISCRIMINATOR_WIDTHS[resolution])
+    cifar = resolution == 32
+    halvings = 2 if cifar else len(widths) - 1
+    sides = [resolution // 2 ** min(i + 1, halvings) for i in range(len(widths))]
+    wide_enough = 64 in sides and widths[sides.index(64)] >= 8
+    return {
+        "d_widths": widths,
+        "d_halvings": halvings,
+        "d_attention": (64,) if not cifar and wide_enough else (),
+    }

@@ -19,7 +19,7 @@ from cgt_tf.layers.conditional_batch_norm import (
     ProjectedBatchNorm,
     TableBatchNorm,
 )
-from cgt_tf.layers.pseudo_class_batch_norm import PseudoClassBatchNorm
+from cgt_tf.layers.pseudo_class_batch_norm import PseudoClassBatchNorm, PseudoClassEmbedding
 from cgt_tf.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding, SpectralLayer
 
 
@@ -33,7 +33,9 @@ DOMAINS = tf.constant([[1.0, 0.0], [0.25, 0.75]])
 UNCONDITIONAL = Condition(None)
 BY_CLASS = Condition(CLASSES)
 BY_CLASS_AND_LATENT = Condition(CLASSES, normal(2, 2, seed=1))
-BY_DOMAIN = Condition(CLASSES, normal(2, 2, seed=1), DOMAINS)
+BY_EMBEDDING = Condition(None, embedding=CLASSES)
+BY_EMBEDDING_AND_LATENT = Condition(None, normal(2, 2, seed=1), embedding=CLASSES)
+BY_DOMAIN = Condition(CLASSES, normal(2, 2, seed=1), DOMAINS, DOMAINS)
 CONV = functools.partial(SpectralConv2D, spectral_norm=False)
 
 # name: (factory, call arguments); the last two are for inference only.
@@ -49,10 +51,10 @@ CASES = {
     "attention_conv": (lambda: SelfAttention(8, conv=CONV), (IMAGES,)),
     "norm": (lambda: ConditionalBatchNorm(8, momentum=0.5), (IMAGES, UNCONDITIONAL)),
     "affine": (lambda: AffineBatchNorm(8, epsilon=1e-2), (IMAGES, UNCONDITIONAL)),
-    "projected": (lambda: ProjectedBatchNorm(8, condition_dim=3), (IMAGES, BY_CLASS)),
+    "projected": (lambda: ProjectedBatchNorm(8, condition_dim=3), (IMAGES, BY_EMBEDDING)),
     "projected_latent": (
         lambda: ProjectedBatchNorm(8, condition_dim=5, sn_eps=1e-3),
-        (IMAGES, BY_CLASS_AND_LATENT),
+        (IMAGES, BY_EMBEDDING_AND_LATENT),
     ),
     "table": (lambda: TableBatchNorm(8, num_classes=3), (IMAGES, BY_CLASS)),
     "table_latent": (
@@ -67,9 +69,14 @@ CASES = {
         lambda: PseudoClassBatchNorm(8, num_classes=3, num_pseudo_classes=4, latent_dim=2),
         (IMAGES, BY_CLASS_AND_LATENT),
     ),
-    "affine_domains": (lambda: AffineBatchNorm(8, domains=2), (IMAGES, BY_DOMAIN)),
+    "pseudo_class_embedding": (
+        lambda: PseudoClassEmbedding(4, num_classes=3, num_pseudo_classes=5),
+        (CLASSES,),
+    ),
+    "conv_outputs": (lambda: SpectralConv2D(5, outputs=3), (IMAGES,)),
+    "affine_domains": (lambda: AffineBatchNorm(8, statistics=2), (IMAGES, BY_DOMAIN)),
     "table_domains": (
-        lambda: TableBatchNorm(8, num_classes=3, latent_dim=2, domains=2),
+        lambda: TableBatchNorm(8, num_classes=3, latent_dim=2, domains=2, statistics=2),
         (IMAGES, BY_DOMAIN),
     ),
 }

@@ -163,7 +163,8 @@ def test_projected_multiplies_class_then_latent(latent_dim):
     layer.build((None, 2, 2, 3))
     randomize(layer)
     classes, z = normal(2, 4), normal(2, latent_dim, seed=1)
-    scale, shift = layer.modulation(Condition(classes, z if latent_dim else None), False)
+    condition = Condition(None, z if latent_dim else None, embedding=classes)
+    scale, shift = layer.modulation(condition, False)
     joined = np.concatenate([classes, z], axis=1)
     for part, actual, one in ((layer.scale, scale, 1), (layer.shift, shift, 0)):
         kernel = ops.convert_to_numpy(part.kernel).astype(np.float64)
@@ -177,7 +178,7 @@ def test_projected_multiplies_class_then_latent(latent_dim):
 
 def test_projected_moves_both_power_vectors_when_training():
     layer = ProjectedBatchNorm(3, condition_dim=4)
-    x, condition = normal(2, 2, 2, 3), Condition(normal(2, 4))
+    x, condition = normal(2, 2, 2, 3), Condition(None, embedding=normal(2, 4))
     layer(x, condition)
     before = [ops.convert_to_numpy(part.u) for part in (layer.scale, layer.shift)]
     layer(x, condition)
@@ -198,7 +199,7 @@ def test_folded_projection_equals_the_projection(latent_dim):
     randomize(layer)
     embeddings, z = normal(5, 4), normal(5, latent_dim, seed=1)
     folded = layer.fold(tf.constant(embeddings))
-    condition = Condition(embeddings, z if latent_dim else None)
+    condition = Condition(None, z if latent_dim else None, embedding=embeddings)
     scale, shift = layer.modulation(condition, False)
     folded_scale, folded_shift = 1 + folded.scale, folded.shift
     if latent_dim:
@@ -231,7 +232,8 @@ def test_table_folds_to_itself(latent_dim):
 
 @pytest.fixture
 def two_domains():
-    layer = TableBatchNorm(3, num_classes=4, latent_dim=2, domains=2, epsilon=EPSILON)
+    options = {"domains": 2, "statistics": 2, "epsilon": EPSILON}
+    layer = TableBatchNorm(3, num_classes=4, latent_dim=2, **options)
     layer.build((None, 2, 4, 3))
     randomize(layer)
     return layer
@@ -241,7 +243,8 @@ def test_each_sample_gets_its_domains_statistics_and_latent_projection(two_domai
     layer, x, z = two_domains, normal(2, 2, 4, 3), normal(2, 2, seed=1)
     domain_of_sample = [1, 0]
     classes = np.eye(4, dtype=np.float32)[[2, 0]]
-    y = layer(x, Condition(classes, z, np.eye(2, dtype=np.float32)[domain_of_sample]))
+    domains = np.eye(2, dtype=np.float32)[domain_of_sample]
+    y = layer(x, Condition(classes, z, domains, domains))
     values = {v.name: ops.convert_to_numpy(v) for v in layer.variables}
     assert values["moving_mean"].shape == (2, 3)
     assert values["scale_latent"].shape == (4, 3)
@@ -263,7 +266,7 @@ def test_domains_mix(two_domains):
     layer, x, z = two_domains, normal(1, 2, 4, 3), normal(1, 2, seed=1)
     weights = np.float32([[0.25, 0.75]])
     classes = np.float32([[0.25, 0, 0.75, 0]])
-    y = layer(x, Condition(classes, z, weights))
+    y = layer(x, Condition(classes, z, weights, weights))
     values = {v.name: ops.convert_to_numpy(v) for v in layer.variables}
     plain = normalized(x, weights @ values["moving_mean"], weights @ values["moving_variance"])
     latents = [
@@ -276,9 +279,27 @@ def test_domains_mix(two_domains):
 
 
 def test_domains_are_for_inference_only(two_domains):
-    condition = Condition(np.eye(4, dtype=np.float32)[:1], normal(1, 2), np.float32([[1, 0]]))
+    domains = np.float32([[1, 0]])
+    condition = Condition(np.eye(4, dtype=np.float32)[:1], normal(1, 2), domains, domains)
     with pytest.raises(ValueError, match="several domains: inference only"):
         two_domains(normal(1, 2, 4, 3), condition, training=True)
+
+
+# Several rows of statistics.
+
+
+def test_rows_of_statistics_are_mixed_and_trained_alike():
+    layer = ConditionalBatchNorm(3, statistics=2, momentum=0.25, epsilon=EPSILON)
+    x, weights = normal(2, 2, 4, 3), np.float32([[0.25, 0.75]])
+    layer.build(x.shape)
+    randomize(layer)
+    mean, variance = (ops.convert_to_numpy(v) for v in layer.variables)
+    y = layer(x, Condition(None, statistics=weights))
+    expected = normalized(x, (weights @ mean)[0], (weights @ variance)[0])
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+    layer(x, Condition(None), training=True)
+    expected = 0.25 * mean + 0.75 * x.mean((0, 1, 2))
+    np.testing.assert_allclose(layer.moving_mean, expected, rtol=1e-5)
 
 
 # Configs.
@@ -287,8 +308,8 @@ def test_domains_are_for_inference_only(two_domains):
 @pytest.mark.parametrize(
     "layer",
     [
-        ConditionalBatchNorm(3, momentum=0.5, epsilon=1e-2, domains=2, name="a"),
-        AffineBatchNorm(3, momentum=0.5, epsilon=1e-2, domains=2, name="b"),
+        ConditionalBatchNorm(3, momentum=0.5, epsilon=1e-2, statistics=2, name="a"),
+        AffineBatchNorm(3, momentum=0.5, epsilon=1e-2, statistics=2, name="b"),
         ProjectedBatchNorm(3, condition_dim=5, sn_eps=1e-3, momentum=0.5, epsilon=1e-2, name="c"),
         TableBatchNorm(
             3, num_classes=4, latent_dim=2, initializer="zeros", domains=2, momentum=0.5, name="d"
@@ -301,7 +322,8 @@ def test_config_round_trip(layer):
     again = type(layer).from_config(config)
     assert again.get_config() == config
     attributes = (
-        "name channels momentum epsilon domains condition_dim sn_eps num_classes latent_dim"
+        "name channels momentum epsilon statistics domains condition_dim sn_eps num_classes"
+        " latent_dim"
     )
     for attribute in attributes.split():
         assert getattr(again, attribute, None) == getattr(layer, attribute, None), attribute

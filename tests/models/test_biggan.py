@@ -12,14 +12,10 @@ from keras import ops
 from cgt_tf.errors import InputError
 from cgt_tf.layers.conditional_batch_norm import Condition, ProjectedBatchNorm
 from cgt_tf.layers.spectral import SpectralConv2D, SpectralLayer
-from cgt_tf.models.biggan import (
-    Discriminator,
-    DiscriminatorBlock,
-    Generator,
-    GeneratorBlock,
-    class_weights,
-)
-from cgt_tf.models.gan import Gan, build_networks, create_gan
+from cgt_tf.models.biggan import Generator, GeneratorBlock
+from cgt_tf.models.conditioning import class_weights
+from cgt_tf.models.discriminator import Discriminator, DiscriminatorBlock
+from cgt_tf.models.gan import Gan, create_discriminator, create_gan, create_generator
 from cgt_tf.models.spec import biggan_spec
 
 GOLDENS = np.load(Path(__file__).parents[1] / "goldens" / "layers.npz")
@@ -43,9 +39,8 @@ def normal(*shape, seed=0):
 
 @functools.cache
 def built(cls, spec, fused):
-    network = cls(spec, fused=fused)
-    build_networks(network)
-    return network
+    create = create_generator if cls is Generator else create_discriminator
+    return create(spec, fused=fused)
 
 
 def random_network(cls, spec=None, fused=True):
@@ -235,8 +230,7 @@ def test_attention_on_too_few_channels_is_an_input_error():
 
 def test_network_order_of_norms_and_spectral_layers():
     spec = tiny_spec(g_widths=(8, 8, 8, 4), g_attention=(16,))
-    generator = Generator(spec)
-    build_networks(generator)
+    generator = create_generator(spec)
     norms = [norm.path.partition("/")[2] for norm in generator.conditional_norms()]
     assert norms == [f"block_{i}/norm{j}" for i in range(3) for j in (1, 2)]
     layers = [layer.path.partition("/")[2] for layer in generator.spectral_layers()]
@@ -451,7 +445,7 @@ def test_discriminator_block_equals_biggan_pytorch(name, fused):
 def test_generator_block_equals_biggan_pytorch(fused):
     golden = golden_block("gblock_up")
     state = {k.removeprefix("state/"): v for k, v in golden.items()}
-    x, condition = nhwc(golden["x_nchw"]), Condition(golden["condition"])
+    x, condition = nhwc(golden["x_nchw"]), Condition(None, embedding=golden["condition"])
     norm = functools.partial(ProjectedBatchNorm, condition_dim=9)
     block = GeneratorBlock(8, 6, norm=norm, conv=functools.partial(SpectralConv2D, fused=fused))
     block(x, condition)

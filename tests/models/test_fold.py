@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from cgt_tf.layers.pseudo_class_batch_norm import PseudoClassBatchNorm
-from cgt_tf.models.biggan import Generator
-from cgt_tf.models.fold import ExtendedGenerator, copy_unconditional, fold_norms
-from cgt_tf.models.gan import build_networks
+from cgt_tf.layers.pseudo_class_batch_norm import PseudoClassBatchNorm, PseudoClassEmbedding
+from cgt_tf.models.fold import ExtendedGenerator, copy_statistics, copy_unconditional, fold_norms
+from cgt_tf.models.gan import create_generator
 from cgt_tf.models.spec import biggan_spec
 
 VARIANTS = {
@@ -18,6 +17,8 @@ VARIANTS = {
     "shared": {"shared_dim": 6},
     "table_hierarchical": {"hierarchical": True},
     "table": {},
+    "deep": {"architecture": "biggan_deep", "shared_dim": 6},
+    "truncation": {"shared_dim": 6, "hierarchical": True, "truncation_grid": (0.5, 0.75, 1.0)},
 }
 OLD, NEW = ["a", "b", "c"], ["x", "y"]
 
@@ -36,9 +37,7 @@ def randomize(variables, seed=0):
 @functools.cache
 def built_source(variant):
     fields = {"dim_z": 16, "g_widths": (8, 8, 8, 4), "g_attention": (16,), **VARIANTS[variant]}
-    generator = Generator(biggan_spec(32, len(OLD), channels=4, **fields))
-    build_networks(generator)
-    return generator
+    return create_generator(biggan_spec(32, len(OLD), channels=4, **fields))
 
 
 def source_generator(variant):
@@ -48,22 +47,22 @@ def source_generator(variant):
 
 
 def norm_variables(generator):
-    return [v for norm in generator.conditional_norms() for v in norm.variables]
+    norms = [v for norm in generator.conditional_norms() for v in norm.variables]
+    embedding = generator.class_embedding
+    return norms + (embedding.variables if embedding is not None else [])
 
 
 @functools.cache
 def built_transfer(source):
-    spec = dataclasses.replace(source.spec, num_classes=len(NEW), shared_dim=0)
+    shared_dim = 6 if source.spec.deep else 0
+    changes = {"num_classes": len(NEW), "shared_dim": shared_dim, "truncation_grid": ()}
+    spec = dataclasses.replace(source.spec, **changes)
+    classes = {"num_classes": len(NEW), "num_pseudo_classes": len(OLD)}
     norm = functools.partial(
-        PseudoClassBatchNorm,
-        num_classes=len(NEW),
-        num_pseudo_classes=len(OLD),
-        latent_dim=spec.chunk_dim,
-        epsilon=spec.bn_eps,
+        PseudoClassBatchNorm, latent_dim=spec.chunk_dim, epsilon=spec.bn_eps, **classes
     )
-    generator = Generator(spec, norm=norm, spectral_norm=False)
-    build_networks(generator)
-    return generator
+    embedding = PseudoClassEmbedding(6, name="class_embedding", **classes) if shared_dim else None
+    return create_generator(spec, norm=norm, embedding=embedding, spectral_norm=False)
 
 
 def transferred_generator(source):
@@ -149,8 +148,7 @@ def test_folding_takes_copies():
 
 def test_copy_between_spectral_generators_keeps_raw_kernels_and_power_vectors():
     source = source_generator("shared")
-    target = Generator(source.spec)
-    build_networks(target)
+    target = create_generator(source.spec)
     copy_unconditional(source, target)
     for old, new in zip(source.spectral_layers(), target.spectral_layers(), strict=True):
         np.testing.assert_array_equal(new.kernel, old.kernel)
@@ -170,5 +168,43 @@ def test_fold_norms_are_in_network_order():
     assert [s.offsets.scale.shape for s in states] == [(3, c) for c in (8, 8, 8, 8, 8, 4)]
     assert [s.offsets.scale_latent.shape for s in states] == [(4, c) for c in (8, 8, 8, 8, 8, 4)]
     for state, norm in zip(states, source.conditional_norms(), strict=True):
-        np.testing.assert_array_equal(state.moving_mean, norm.moving_mean)
-        np.testing.assert_array_equal(state.moving_variance, norm.moving_variance)
+        np.testing.assert_array_equal(state.moving_mean[0, 0], norm.moving_mean)
+        np.testing.assert_array_equal(state.moving_variance[0, 0], norm.moving_variance)
+
+
+def test_old_classes_keep_their_statistics_by_truncation_and_new_ones_have_one_set():
+    source = source_generator("truncation")
+    new = transferred_generator(source)
+    extended = ExtendedGenerator([source, new], [OLD, NEW])
+    z = normal(2, 16)
+    for truncation in (0.5, 0.6, 0.75, 1.0):
+        expected = source(z, np.array([2, 0]), truncation=truncation)[0]
+        actual = extended(z, np.array([2, 0]), truncation=truncation)
+        np.testing.assert_allclose(actual, expected, atol=1e-5)
+        new_images = new(z, np.array([1, 0]))[0]
+        actual = extended(z, np.array([4, 3]), truncation=truncation)
+        np.testing.assert_allclose(actual, new_images, atol=1e-5)
+
+
+def test_statistics_are_copied_at_a_truncation():
+    source = source_generator("truncation")
+    new = transferred_generator(source)
+    copy_statistics(source, new, 0.625)
+    for old, copy in zip(source.conditional_norms(), new.conditional_norms(), strict=True):
+        rows = ops.convert_to_numpy(old.moving_mean)
+        np.testing.assert_allclose(copy.moving_mean, (rows[0] + rows[1]) / 2, rtol=1e-5, atol=1e-6)
+
+
+def test_an_extended_generator_is_extended_again():
+    """Three domains: two extensions, one after the other, equal their parts."""
+    source = source_generator("shared_hierarchical")
+    first = ExtendedGenerator([source, transferred_generator(source)], [OLD, NEW])
+    z = normal(2, 16)
+    before = ops.convert_to_numpy(first(z, np.array([1, 4])))
+    third = transferred_generator(source)
+    randomize(norm_variables(third), seed=4000)
+    again = ExtendedGenerator([first.generator, third], [first.class_names, ["u", "v"]])
+    assert again.spec.domain_classes == (3, 2, 2)
+    np.testing.assert_array_equal(again(z, np.array([1, 4])), before)
+    expected = third(z, np.array([0, 1]))[0]
+    np.testing.assert_allclose(again(z, np.array([5, 6])), expected, atol=1e-5)

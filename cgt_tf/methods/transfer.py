@@ -1,0 +1,62 @@
+"""What all transfer methods do alike: checks, the new classes' spec, the discriminator."""
+
+import dataclasses
+
+from cgt_tf.config import DiscriminatorConfig
+from cgt_tf.errors import InputError
+from cgt_tf.methods.base import DataSpec, variable_name
+from cgt_tf.models.discriminator import Discriminator
+from cgt_tf.models.gan import Gan, create_discriminator
+from cgt_tf.models.spec import GanSpec
+
+# The part of a discriminator that holds its classes.
+_PROJECTION = "class_projection/"
+
+
+def check_transfer(source: Gan, target: DataSpec) -> None:
+    """`InputError` for new classes that do not fit the source, or that it already has."""
+    if source.spec.resolution != target.resolution:
+        raise InputError(
+            f"expected images of the source's resolution {source.spec.resolution}, "
+            f"got {target.resolution}"
+        )
+    repeated = sorted(set(source.class_names) & set(target.class_names))
+    if repeated:
+        raise InputError(f"expected new classes, got classes of the source: {', '.join(repeated)}")
+
+
+def transferred_spec(source: GanSpec, num_classes: int) -> GanSpec:
+    """The spec of networks for new classes: tables of offsets, one set of statistics.
+
+    BigGAN-deep keeps the width of the class embedding, which its first layer sees.
+    """
+    return dataclasses.replace(
+        source,
+        num_classes=num_classes,
+        shared_dim=source.shared_dim if source.deep else 0,
+        truncation_grid=(),
+        domain_classes=(),
+    )
+
+
+def transferred_discriminator(
+    source: Gan, spec: GanSpec, config: DiscriminatorConfig
+) -> Discriminator:
+    """The source's discriminator with a fresh projection table; all fresh where it has none.
+
+    Raises:
+        InputError: there is none, and no warm-up is asked for.
+    """
+    if source.discriminator is None and not config.warmup_steps:
+        raise InputError(
+            "the source has no discriminator: give one with --config.discriminator.source=<handle>,"
+            " or train a fresh one first with --config.discriminator.warmup_steps=<steps>"
+        )
+    discriminator = create_discriminator(spec)
+    if source.discriminator is not None:
+        old = {variable_name(v): v for v in source.discriminator.variables}
+        for variable in discriminator.variables:
+            name = variable_name(variable)
+            if not name.startswith(_PROJECTION):
+                variable.assign(old[name])
+    return discriminator
