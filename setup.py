@@ -4,6 +4,8 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+_COMMANDS = ("prepare", "import_", "train", "evaluate", "sample", "export", "features")
+
 setup(
     name="cgt_tf",
     version="0.1.0",
@@ -39,8 +41,9 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            f"cgt-{name} = cgt_tf.cli.{name}:entry_point"
-            for name in ("prepare", "train", "evaluate", "sample", "export")
+            # "import" is no module's name in Python.
+            f"cgt-{name.rstrip('_')} = cgt_tf.cli.{name}:entry_point"
+            for name in _COMMANDS
         ]
     },
 )

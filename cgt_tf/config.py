@@ -8,7 +8,7 @@ METHODS = ("cgan_transfer", "scratch")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 REDUCTIONS = ("mean", "sum")
 METRICS = (
-    *("fid", "kmmd", "kid", "is", "prdc", "intra_fid", "intra_kid"),
+    *("fid", "kmmd", "kid", "is", "prdc", "fid_infinity", "intra_fid", "intra_kid"),
     *("diversity", "accuracy", "nearest"),
 )
 PROTOCOLS = ("run", "fid5k_heldout", "fid10k_heldout", "fid50k_train", "paper")

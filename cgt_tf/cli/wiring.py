@@ -18,12 +18,11 @@ from cgt_tf.evaluation.protocol import Evaluator
 from cgt_tf.export.saved_model import load_saved_model
 from cgt_tf.export.serving import latents_from_seeds
 from cgt_tf.importers.native import save_model
-from cgt_tf.importers.registry import load_source
 from cgt_tf.methods.base import DataSpec, TransferMethod, select_variables
 from cgt_tf.methods.registry import create_method
 from cgt_tf.models.gan import Gan
 from cgt_tf.training.run_dir import RunDir
-from cgt_tf.training.state import TrainState
+from cgt_tf.training.saved_run import read_source, restore
 from cgt_tf.training.strategy import create_strategy
 
 
@@ -37,6 +36,7 @@ class Session:
     gan: Gan
     train_images: ImageSet | None
     heldout: ImageSet | None
+    source_has_discriminator: bool
 
     @classmethod
     def create(cls, config: Config, class_names: tuple[str, ...] | None = None) -> "Session":
@@ -47,16 +47,15 @@ class Session:
         strategy = create_strategy(config.training.strategy, config.training.batch_size)
         method = create_method(config)
         with strategy.scope():
-            source = None
-            if config.method.name != "scratch":
-                source = load_source(config.source, config.discriminator.source or None)
+            source = read_source(config)
             resolution = source.spec.resolution if source else config.model.resolution
             train_images = heldout = None
             if class_names is None:
                 train_images, heldout = load_data(config, resolution)
                 class_names = train_images.class_names
             gan = method.build(source, DataSpec(class_names, resolution))
-        return cls(config, strategy, method, gan, train_images, heldout)
+        has_discriminator = source is not None and source.discriminator is not None
+        return cls(config, strategy, method, gan, train_images, heldout, has_discriminator)
 
     def evaluator(self) -> Evaluator:
         """Scores against the held-out images, or the training images where there are none."""
@@ -96,32 +95,36 @@ class Session:
         return tf.function(lambda z, labels: self.gan.generator(z, labels)[0], autograph=False)
 
     def save_native(self, run: RunDir, directory: str, step: int):
-        """Writes the networks as a source for further transfers; only nets trained from scratch.
-
-        A transferred generator is written folded, as a SavedModel: its new classes depend on
-        the old ones.
-        """
-        if self.config.method.name != "scratch":
-            raise InputError(
-                f"--format=native needs a run of method scratch, got {self.config.method.name}"
-            )
+        """Writes old and new classes as a source for further transfers."""
         provenance = {
             "run": run.path.name,
             "step": step,
             "generator_average": self.config.training.ema_decay,
             "config": configs.to_dict(self.config),
         }
-        return save_model(self.gan, directory, provenance)
+        return save_model(self.method.as_source(self.gan), directory, provenance)
+
+    def _discriminator_origin(self) -> str:
+        config = self.config.discriminator
+        if self.config.method.name == "scratch":
+            return "trained from random initialisation"
+        warm_up = f", {config.warmup_steps} steps alone first" if config.warmup_steps else ""
+        if config.source:
+            return (
+                f"{config.source}, made for another generator's images, new class table{warm_up}"
+            )
+        if self.source_has_discriminator:
+            return f"the source's own, new class table{warm_up}"
+        return (
+            f"a fresh one, as the source has none{warm_up}; it starts without any knowledge of "
+            "images, so expect slower and less stable learning than with a pretrained one"
+        )
 
     def restore(self, run: RunDir, which: str) -> int:
         """Puts a checkpoint's averaged generator into the networks; returns its step."""
         step = run.resolve_checkpoint(which)
-        (stage,) = self.method.stages()
         with self.strategy.scope():
-            state = TrainState(self.gan, stage, self.config)
-        state.restore(run.checkpoint_path(step))
-        if state.average:
-            state.average.overwrite()
+            restore(run, step, self.method, self.gan, self.config)
         return step
 
     def summary(self) -> str:
@@ -136,6 +139,7 @@ class Session:
         )
         lines.append(f"training images: {self.train_images.name}, {sum(counts)}")
         lines.append(f"held-out images: {heldout or 'none; scores use the training images'}")
+        lines.append(f"discriminator: {self._discriminator_origin()}")
         for network, patterns in (
             (self.gan.generator, stage.generator),
             (self.gan.discriminator, stage.discriminator),
@@ -211,7 +215,7 @@ def open_sampler(model: str, checkpoint: str) -> Sampler:
     @tf.function(autograph=False)
     def images(labels, seeds, truncation):
         z = latents_from_seeds(seeds, extended.spec.dim_z, truncation)
-        return to_uint8(extended(z, labels))
+        return to_uint8(extended(z, labels, truncation))
 
     def sample(labels, seeds, truncation):
         return images(tf.constant(labels), tf.constant(seeds), truncation).numpy()

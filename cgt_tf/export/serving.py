@@ -10,6 +10,9 @@ from cgt_tf.data.pipeline import to_uint8
 from cgt_tf.models.fold import ExtendedGenerator
 from cgt_tf.models.spec import GanSpec
 
+# Of the batch-norm statistics behind latents that the caller drew.
+_UNTRUNCATED = 1.0
+
 
 def latents_from_seeds(seeds, dim_z: int, truncation=1.0) -> tf.Tensor:
     """The latent that each seed stands for, whatever other seeds come with it.
@@ -80,7 +83,8 @@ def make_signatures(
     def from_latent(label, z):
         checks = [*_label_checks(label, spec, z=z), _width_check(z, "z", spec.dim_z)]
         label, z = _after(checks, label, z)
-        return {"image": images_from_latents(tf.one_hot(label, spec.num_classes), z)}
+        weights = tf.one_hot(label, spec.num_classes)
+        return {"image": images_from_latents(weights, z, _UNTRUNCATED)}
 
     def mix(class_weights, z):
         checks = [
@@ -88,7 +92,7 @@ def make_signatures(
             _width_check(class_weights, "class_weights", spec.num_classes),
             _width_check(z, "z", spec.dim_z),
         ]
-        return {"image": images_from_latents(*_after(checks, class_weights, z))}
+        return {"image": images_from_latents(*_after(checks, class_weights, z), _UNTRUNCATED)}
 
     def png(label, seed, truncation):
         return {"image_bytes": tf.io.encode_png(images_from_seeds(label, seed, truncation))}
@@ -124,10 +128,11 @@ def _image_functions(extended: ExtendedGenerator):
     """Images of weights and latents, and of labels and seeds; traced once for all signatures."""
     spec = extended.spec
     weights_spec, z_spec, *seed_specs = _input_specs(spec)
+    truncation_spec = seed_specs[-1]
 
-    @tf.function(input_signature=[weights_spec, z_spec], autograph=False)
-    def images_from_latents(weights, z):
-        images = tf.cast(extended(z, weights), tf.float32)
+    @tf.function(input_signature=[weights_spec, z_spec, truncation_spec], autograph=False)
+    def images_from_latents(weights, z, truncation):
+        images = tf.cast(extended(z, weights, truncation), tf.float32)
         images = tf.ensure_shape(images, [None, spec.resolution, spec.resolution, 3])
         return tf.debugging.check_numerics(images, "expected inputs that make finite images; image")
 
@@ -140,7 +145,8 @@ def _image_functions(extended: ExtendedGenerator):
         checks = [in_range, *_label_checks(label, spec, seed=seed)]
         label, seed, truncation = _after(checks, label, seed, truncation)
         z = latents_from_seeds(seed, spec.dim_z, truncation)
-        return to_uint8(images_from_latents(tf.one_hot(label, spec.num_classes), z))
+        weights = tf.one_hot(label, spec.num_classes)
+        return to_uint8(images_from_latents(weights, z, truncation))
 
     return images_from_latents, images_from_seeds
 

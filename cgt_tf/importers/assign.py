@@ -39,9 +39,7 @@ def _same(x):
 SAME = Layout("as it is", _same, _same)
 TRANSPOSED = Layout("transposed", np.transpose, np.transpose)
 # PyTorch's convolution kernels [out, in, h, w] and ours [h, w, in, out].
-OIHW = Layout(
-    "OIHW to HWIO", lambda x: x.transpose(2, 3, 1, 0), lambda x: x.transpose(3, 2, 0, 1)
-)
+OIHW = Layout("OIHW to HWIO", lambda x: x.transpose(2, 3, 1, 0), lambda x: x.transpose(3, 2, 0, 1))
 
 
 def reshaped(foreign: tuple[int, ...], ours: tuple[int, ...]) -> Layout:

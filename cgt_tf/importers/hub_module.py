@@ -59,7 +59,7 @@ def read_variables(directory: Path) -> dict[str, np.ndarray]:
         reader = tf.train.load_checkpoint(str(prefix))
         names = sorted(reader.get_variable_to_shape_map())
         tensors = {name: np.asarray(reader.get_tensor(name)) for name in names}
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"expected a TF-Hub module with a checkpoint at {prefix}: {reason}"
@@ -97,7 +97,9 @@ class Constants:
         """Constant tables [rows, C] made by Pack nodes, by name, in the order they were made."""
         packs = [name for name, node in self._nodes.items() if node.op == "Pack"]
         tables = {name: self.value(name) for name in sorted(packs, key=_natural_order)}
-        return {k: v for k, v in tables.items() if v is not None and v.ndim == 2 and len(v) in GRIDS}
+        return {
+            k: v for k, v in tables.items() if v is not None and v.ndim == 2 and len(v) in GRIDS
+        }
 
     def _value(self, tensor: str) -> np.ndarray | None:
         """A tensor such as `unstack:1`; None where it is not constant, or made by other ops."""

@@ -60,9 +60,7 @@ def _write(gan: Gan, directory: Path, provenance: dict) -> None:
         np.savez_compressed(directory / f"{network.name}.npz", **arrays)
 
 
-def read_bundled(
-    name: str, bn_eps: float | None = None, sn_eps: float | None = None
-) -> Imported:
+def read_bundled(name: str, bn_eps: float | None = None, sn_eps: float | None = None) -> Imported:
     """A source that is shipped with the package; see `read_model`."""
     directory = _BUNDLED / name
     if not (directory / "spec.json").is_file():

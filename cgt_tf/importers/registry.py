@@ -69,13 +69,17 @@ def _with_discriminator(imported: Imported, other: Imported, handle: str, given:
         raise InputError(f"expected a discriminator at {given}, found none")
     for field in ("resolution", "num_classes"):
         expected, found = getattr(imported.spec, field), getattr(other.spec, field)
+        if field == "num_classes":
+            found = other.discriminator.num_classes
         if expected != found:
             raise InputError(
                 f"expected a discriminator with {field} {expected} as {handle} has, "
                 f"got {found} from {given}"
             )
     fields = ("d_widths", "d_halvings", "d_attention")
-    spec = dataclasses.replace(imported.spec, **{f: getattr(other.spec, f) for f in fields})
+    spec = dataclasses.replace(
+        imported.spec, **{f: getattr(other.spec, f) for f in fields}, d_classes=0
+    )
     return dataclasses.replace(
         imported,
         spec=spec,
@@ -86,9 +90,15 @@ def _with_discriminator(imported: Imported, other: Imported, handle: str, given:
     )
 
 
-def _read(handle: str, options: dict) -> Imported:
+def split_handle(handle: str) -> tuple[str, str]:
+    """`(kind, rest)` of a handle; `InputError` for an unknown kind."""
     kind, _, rest = handle.partition(":")
     if kind not in _READERS or not rest:
         raise InputError(f"expected a source {_FORMS}, got {handle!r}")
+    return kind, rest
+
+
+def _read(handle: str, options: dict) -> Imported:
+    kind, rest = split_handle(handle)
     module, _, function = _READERS[kind].partition(":")
     return getattr(importlib.import_module(module), function)(rest, **options)

@@ -22,6 +22,7 @@ from cgt_tf.models.spec import GanSpec
 
 WEIGHTS = ("ema", "raw")
 _AVERAGE = re.compile(r"/ema_[^/]+$")
+_NEVER_AVERAGED = re.compile(r"/(u\d|accumulat\w+)$")
 # Largest difference between a table's row of truncation 1 and the accumulated statistics.
 _TOLERANCE = 1e-4
 _NO_DISCRIMINATOR = "TF-Hub modules hold a generator only; a discriminator must come from elsewhere"
@@ -56,9 +57,11 @@ def read_tfhub(
     spec = _spec(directory, {k: tensors[v].shape for k, v in names.items()}, bn_eps, sn_eps)
     tables = hub_module.Constants(hub_module.read_graph(directory)).stacked_tables()
     spec, statistics, note = _statistics(spec, tensors, tables)
-    tensors |= tables
+    if spec.truncation_grid:
+        tensors |= tables
+    suffix = "/ema_*" if weights == "ema" else ""
     rules = [
-        Rule(rule.target, names.get(rule.source, rule.source), rule.layout)
+        Rule(rule.target, names.get(rule.source, rule.source + suffix), rule.layout)
         for rule in tfhub_rules.weight_rules(spec)
     ]
     rules += statistics
@@ -76,10 +79,15 @@ def read_tfhub(
 
 
 def _names(tensors: dict[str, np.ndarray], weights: str) -> dict[str, str]:
-    """Plain names of variables and the names of the copies to read, averaged or raw."""
-    averaged = {_AVERAGE.sub("", name): name for name in tensors if _AVERAGE.search(name)}
+    """Plain names of variables and the names of the copies to read, averaged or raw.
+
+    Power vectors and statistics have no averaged copy.
+    """
     raw = {name: name for name in tensors if not _AVERAGE.search(name)}
-    return {**raw, **averaged} if weights == "ema" else raw
+    if weights == "raw":
+        return raw
+    averaged = {_AVERAGE.sub("", name): name for name in tensors if _AVERAGE.search(name)}
+    return {**{name: name for name in raw if _NEVER_AVERAGED.search(name)}, **averaged}
 
 
 def _spec(directory: Path, shapes: dict, bn_eps, sn_eps) -> GanSpec:

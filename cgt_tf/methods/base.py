@@ -69,6 +69,12 @@ class TransferMethod:
         """Folds the present weights into one generator of old and new classes."""
         raise NotImplementedError(f"{type(self).__name__} must define extended")
 
+    def as_source(self, gan: Gan) -> Gan:
+        """Old and new classes as a source of further transfers; its discriminator knows the new."""
+        extended = self.extended(gan)
+        spec = dataclasses.replace(extended.spec, d_classes=gan.spec.num_classes)
+        return Gan(spec, extended.generator, gan.discriminator, extended.class_names)
+
 
 def select_variables(variables: list, patterns: tuple[str, ...]) -> list:
     """The trainable variables whose path below the network matches any of `patterns`.

@@ -31,6 +31,9 @@ class Scratch(TransferMethod):
     def extended(self, gan: Gan) -> ExtendedGenerator:
         return ExtendedGenerator([gan.generator], [gan.class_names])
 
+    def as_source(self, gan: Gan) -> Gan:
+        return gan
+
 
 def spec_from_config(model: ModelConfig, num_classes: int) -> GanSpec:
     """The published spec of a resolution with the config's changes."""

@@ -34,6 +34,7 @@ def transferred_spec(source: GanSpec, num_classes: int) -> GanSpec:
         source,
         num_classes=num_classes,
         shared_dim=source.shared_dim if source.deep else 0,
+        d_classes=0,
         truncation_grid=(),
         domain_classes=(),
     )

@@ -8,7 +8,7 @@ from keras import ops
 from cgt_tf.layers import conditional_batch_norm as norms
 from cgt_tf.models.spec import GanSpec
 
-# How close, in steps of the grid, a truncation counts as on the grid: 0.3 / 0.02 is not 15 in float.
+# How close, in steps, a truncation counts as on the grid: 0.3 / 0.02 is not 15 in float.
 _ON_GRID = 1e-3
 
 

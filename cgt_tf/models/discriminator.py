@@ -59,6 +59,7 @@ class Discriminator(keras.Model):
     def __init__(self, spec: GanSpec, *, fused=True, **kwargs):
         super().__init__(**{"name": "discriminator", **kwargs})
         self.spec = spec
+        self.num_classes = spec.d_classes or spec.num_classes
         options = {"sn_eps": spec.sn_eps}
         conv = functools.partial(SpectralConv2D, fused=fused, **options)
         self.blocks, self.attentions = [], {}
@@ -85,7 +86,7 @@ class Discriminator(keras.Model):
         for attention in self.attentions.values():
             attention.build((None, None, None, attention.channels))
         self.linear.build((None, widths[-1]))
-        self.class_projection.build((None, self.spec.num_classes))
+        self.class_projection.build((None, self.num_classes))
 
     def call(self, images, labels, training=False):
         h = images
@@ -97,7 +98,7 @@ class Discriminator(keras.Model):
             endpoints[f"block_{i}"] = h
         features = ops.sum(ops.relu(h), axis=(1, 2))
         endpoints["features"] = features
-        weights = class_weights(labels, self.spec.num_classes)
+        weights = class_weights(labels, self.num_classes)
         projection = self.class_projection(weights, training=training)
         logits = self.linear(features, training=training)[:, 0]
         return logits + ops.sum(projection * features, axis=-1), endpoints

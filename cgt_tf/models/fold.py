@@ -85,6 +85,21 @@ def copy_unconditional(
         copy_statistics(source, target, truncation)
 
 
+def copy_all(source: BaseGenerator, target: BaseGenerator) -> None:
+    """Copies every variable by path, but for statistics that differ in their number of rows."""
+    values = {_name(v): v for v in source.variables}
+    for variable in target.variables:
+        value = values[_name(variable)]
+        if value.shape == variable.shape:
+            variable.assign(value)
+        elif variable.name not in _STATISTICS:
+            raise ValueError(f"{variable.path}: expected {variable.shape}, got {value.shape}")
+
+
+def _name(variable) -> str:
+    return variable.path.partition("/")[2]
+
+
 def copy_statistics(source: BaseGenerator, target: BaseGenerator, truncation: float) -> None:
     """Sets one-row statistics of all norms from a source's at a truncation (its first domain)."""
     pairs = zip(_all_norms(source), _all_norms(target), strict=True)

@@ -47,6 +47,8 @@ class GanSpec:
         shared_dim: width of the class embedding all norms share; 0 gives each norm its own table.
         g_widths: channels after the generator's first linear layer, then after each block.
         d_widths: channels after each block of the discriminator.
+        d_classes: classes of the discriminator where it has others than the generator (that of an
+            extended GAN knows the newest classes only); 0: `num_classes`.
         d_halvings: how many of the discriminator's blocks, from the first, halve the feature map.
         g_attention, d_attention: sides of the feature maps that self-attention is put on.
         bottom_width: side of the generator's first feature map.
@@ -75,6 +77,7 @@ class GanSpec:
     bn_eps: float = 1e-5
     sn_eps: float = 1e-6
     output_bn_eps: float | None = None
+    d_classes: int = 0
     truncation_grid: tuple[float, ...] = ()
     domain_classes: tuple[int, ...] = ()
 

@@ -21,6 +21,13 @@ class NonFiniteLossError(RuntimeError):
     """A loss or logit became infinite or not a number."""
 
 
+def check_finite(scalars: dict[str, float], where: str) -> None:
+    """`NonFiniteLossError` for the first scalar that is infinite or not a number."""
+    for name, value in scalars.items():
+        if not math.isfinite(value):
+            raise NonFiniteLossError(f"{name} is {value} at {where}")
+
+
 class StepLog:
     """Collects the scalars of each step and writes them out in intervals.
 
@@ -48,9 +55,7 @@ class StepLog:
             return None
         rows = [(step, {k: float(v) for k, v in row.items()}) for step, row in self._pending]
         for step, row in rows:
-            for name, value in row.items():
-                if not math.isfinite(value):
-                    raise NonFiniteLossError(f"{name} is {value} at step {step}")
+            check_finite(row, f"step {step}")
         now = time.monotonic()
         rate = len(rows) * self._images_per_step / max(now - self._interval_start, 1e-9)
         last_step = rows[-1][0]
@@ -125,11 +130,11 @@ class Checkpoints:
         self._run = run
         self._state = state
 
-    def restore_latest(self) -> int:
-        """Restores the newest checkpoint, if there is one; returns the step to go on from."""
+    def restore_latest(self) -> int | None:
+        """Restores the newest checkpoint and returns its step; None where there is none."""
         saved = self._run.saved_steps()
         if not saved:
-            return 0
+            return None
         self._state.restore(self._run.checkpoint_path(saved[-1]))
         return saved[-1]
 

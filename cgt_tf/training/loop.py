@@ -12,7 +12,7 @@ from cgt_tf.data.image_set import ImageSet
 from cgt_tf.data.pipeline import distributed_batches
 from cgt_tf.methods.base import TransferMethod
 from cgt_tf.models.gan import Gan
-from cgt_tf.training.hooks import Checkpoints, SampleGrid, StepLog
+from cgt_tf.training.hooks import Checkpoints, SampleGrid, StepLog, check_finite
 from cgt_tf.training.run_dir import RunDir
 from cgt_tf.training.state import TrainState
 from cgt_tf.training.step import TrainStep
@@ -56,12 +56,17 @@ class TrainingRun:
         """Images of the generator as it stands, float32 [B, R, R, 3] in [-1, 1]."""
         return self._sample(tf.constant(z), tf.constant(labels))
 
+    def make_step(self) -> TrainStep:
+        """The compiled step; its first call traces it."""
+        return TrainStep(self.strategy, self.state, self.stage, self.config)
+
     def train(self) -> TrainState:
         """Runs from the newest checkpoint to the stage's last step."""
         training = self.config.training
         checkpoints = Checkpoints(self.run, self.state)
-        start = checkpoints.restore_latest()
-        self.run.truncate_stats(start)
+        restored = checkpoints.restore_latest()
+        start = restored or 0
+        self.run.truncate_stats(-1 if restored is None else restored)
         writer = tf.summary.create_file_writer(str(self.run.events))
         passes = training.d_steps * training.accumulation
         log = StepLog(self.run, writer, training.batch_size * passes)
@@ -78,9 +83,10 @@ class TrainingRun:
                 flip=self.config.data.flip,
             )
         )
-        step_function = TrainStep(self.strategy, self.state, self.stage, self.config)
+        step_function = self.make_step()
         last = self.stage.steps
-        if start == 0:
+        if restored is None:
+            self._warm_up(step_function)
             self._around(0, last, log, grid, checkpoints)
         with _progress_bar(start, last) as bar:
             for step in range(start + 1, last + 1):
@@ -96,6 +102,34 @@ class TrainingRun:
                     log.restart_interval()
         writer.close()
         return self.state
+
+    def _warm_up(self, step_function: TrainStep) -> None:
+        """Trains the discriminator alone, on batches of its own; its part of step 0's checkpoint.
+
+        A run that is stopped meanwhile starts it over.
+        """
+        steps = self.config.discriminator.warmup_steps
+        if not steps:
+            return
+        training = self.config.training
+        batches = iter(
+            distributed_batches(
+                self.strategy,
+                self.data,
+                training.batch_size,
+                self.config.seed,
+                0,
+                batches_per_step=training.accumulation,
+                flip=self.config.data.flip,
+            )
+        )
+        for number in tqdm(range(1, steps + 1), unit="step", desc="warm-up of D", file=sys.stderr):
+            passes = [next(batches) for _ in range(training.accumulation)]
+            scalars = step_function.warm_up(passes, number)
+            if number % training.log_every == 0 or number == steps:
+                values = {name: float(value) for name, value in scalars.items()}
+                check_finite(values, f"warm-up step {number}")
+                self.run.append_stats({"step": 0, "warmup_step": number, **values})
 
     def _due_any(self, step: int, last: int) -> bool:
         training, evaluation = self.config.training, self.config.evaluation

@@ -74,9 +74,7 @@ class TrainState:
         self.generator_variables = select_variables(trainable[0], stage.generator)
         self.discriminator_variables = select_variables(trainable[1], stage.discriminator)
         self.generator_optimizer = _adam(config.generator, self.generator_variables)
-        self.discriminator_optimizer = _adam(
-            config.discriminator_optimizer, self.discriminator_variables
-        )
+        self.discriminator_optimizer = _adam(config.discriminator, self.discriminator_variables)
         self.average = None
         if config.training.ema_decay:
             changing = [*self.generator_variables, *gan.generator.non_trainable_variables]

@@ -1,7 +1,10 @@
 """One training step: D updates, one G update, the average; one `tf.function` under the strategy.
 
+Before the first step a discriminator may be warmed up: updates of it alone, against the generator
+as it stands, which is only sampled.
+
 Latents and labels of a pass are drawn for the global batch from a stateless generator, keyed by
-(seed, step, pass), and each replica takes its slice: the draws do not depend on the number of
+(seed, step and pass), and each replica takes its slice: the draws do not depend on the number of
 replicas, and a resumed run draws what an uninterrupted one would have drawn.
 """
 
@@ -35,6 +38,7 @@ class TrainStep:
         self._accumulation = config.training.accumulation
         self._d_steps = config.training.d_steps
         self._run = tf.function(self._distributed_step, autograph=False)
+        self._run_warm_up = tf.function(self._distributed_warm_up, autograph=False)
 
     def __call__(self, batches) -> dict[str, tf.Tensor]:
         """Runs one step.
@@ -45,12 +49,32 @@ class TrainStep:
         """
         return self._run(tuple(batches))
 
-    def _distributed_step(self, batches):
-        per_replica = self._strategy.run(self._replica_step, args=(batches,))
-        sums = {
+    def warm_up(self, batches, number: int) -> dict[str, tf.Tensor]:
+        """One update of the discriminator alone.
+
+        Args:
+            batches: `accumulation` batches.
+            number: of the update, from 1; what is drawn depends on it.
+        """
+        return self._run_warm_up(tuple(batches), tf.constant(number, tf.int64))
+
+    def _distributed_warm_up(self, batches, number):
+        # Keys below zero, which no training step draws from.
+        first_key = -number * self._accumulation
+
+        def update(batches):
+            return self._discriminator_update(batches, first_key, generator_training=False)
+
+        return self._summed(self._strategy.run(update, args=(batches,)))
+
+    def _summed(self, per_replica):
+        return {
             name: self._strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
             for name, value in per_replica.items()
         }
+
+    def _distributed_step(self, batches):
+        sums = self._summed(self._strategy.run(self._replica_step, args=(batches,)))
         self._state.step.assign_add(1)
         if self._state.average:
             self._state.average.update(self._state.step)
@@ -58,22 +82,24 @@ class TrainStep:
 
     def _replica_step(self, batches):
         metrics = []
+        first_key = self._state.step * (self._d_steps + 1) * self._accumulation
         for d_step in range(self._d_steps):
             first = d_step * self._accumulation
-            metrics.append(self._discriminator_update(batches, first))
+            passes = batches[first : first + self._accumulation]
+            metrics.append(self._discriminator_update(passes, first_key + first))
         last = dict(metrics[-1])
-        last.update(self._generator_update())
+        first_key += self._d_steps * self._accumulation
+        last.update(self._generator_update(first_key))
         return last
 
-    def _discriminator_update(self, batches, first):
+    def _discriminator_update(self, batches, first_key, generator_training=True):
         gan = self._state.gan
         variables = [v.value for v in self._state.discriminator_variables]
         passes = []
         total = {}
-        for i in range(first, first + self._accumulation):
-            images, labels = batches[i]
-            z, fake_labels = self._draw(i)
-            fakes, _ = gan.generator(z, fake_labels, training=True)
+        for i, (images, labels) in enumerate(batches):
+            z, fake_labels = self._draw(first_key + i)
+            fakes, _ = gan.generator(z, fake_labels, training=generator_training)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
                 logits, _ = gan.discriminator(
@@ -95,7 +121,7 @@ class TrainStep:
         )
         return total
 
-    def _generator_update(self):
+    def _generator_update(self, first_key):
         gan = self._state.gan
         variables = [v.value for v in self._state.generator_variables]
         replicas = self._strategy.num_replicas_in_sync
@@ -103,7 +129,7 @@ class TrainStep:
         total = 0.0
         penalties = {}
         for i in range(self._accumulation):
-            z, labels = self._draw(self._d_steps * self._accumulation + i)
+            z, labels = self._draw(first_key + i)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
                 fakes, _ = gan.generator(z, labels, training=True)
@@ -126,11 +152,9 @@ class TrainStep:
         """Images of one update over all replicas and passes: what sums are divided by."""
         return float(self._batch_size * self._accumulation)
 
-    def _draw(self, pass_index):
-        """This replica's latents [b, dim_z] and uniform labels [b] of one pass of this step."""
+    def _draw(self, key):
+        """This replica's latents [b, dim_z] and uniform labels [b] of the pass with a key."""
         spec = self._state.gan.spec
-        passes = (self._d_steps + 1) * self._accumulation
-        key = self._state.step * passes + pass_index
         seed = tf.stack([tf.constant(self._seed, tf.int64), key])
         z = tf.random.stateless_normal([self._batch_size, spec.dim_z], seed)
         labels = tf.random.stateless_uniform(

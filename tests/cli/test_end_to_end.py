@@ -1,11 +1,10 @@
 """A stranger's session on a tiny scale: source, transfer, scores, samples, SavedModel."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from command_line import run
 from PIL import Image
 
 SIZE = "--config.model.g_widths=8,4,4,4 --config.model.d_widths=4,4,8 --config.model.dim_z=8"
@@ -13,19 +12,6 @@ QUICK = (
     "--config.training.steps=2 --config.training.batch_size=4 --config.training.log_every=1 "
     "--config.evaluation.every=2 --config.evaluation.num_samples=8"
 )
-
-
-def run(command, *arguments, check=True):
-    """Runs a command of the package as a process of its own."""
-    result = subprocess.run(
-        [sys.executable, "-m", f"cgt_tf.cli.{command}", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if check:
-        assert result.returncode == 0, result.stderr
-    return result
 
 
 def make_photos(directory, names, count):

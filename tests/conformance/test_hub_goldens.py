@@ -1,0 +1,96 @@
+"""The TF-Hub modules' images, against what the original public code made of the same weights."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cgt_tf.importers import hub_module, verify
+from cgt_tf.importers.registry import load_source, read_source
+from cgt_tf.models.fold import ExtendedGenerator
+
+GOLDENS = Path(__file__).parents[1] / "goldens"
+KINDS = ("v1", "deep")
+# The tolerance that the goldens' own description gives.
+TOLERANCE = 1e-4
+
+
+@functools.cache
+def golden(kind):
+    return dict(np.load(GOLDENS / f"hub_{kind}_tiny.npz"))
+
+
+@functools.cache
+def gan(kind):
+    return load_source(f"tfhub:{GOLDENS}/hub_{kind}_tiny")
+
+
+def images(generator, arrays, suffix, truncation=None):
+    """The golden's samples by a generator, cropped as the golden is."""
+    if truncation is None:
+        truncation = float(arrays[f"truncation{suffix}"])
+    labels = arrays[f"y{suffix}"].astype(np.int32)
+    result = generator(arrays[f"z{suffix}"], labels, truncation=truncation)
+    result = np.asarray(result[0] if isinstance(result, tuple) else result)
+    if suffix:
+        start, end = arrays["crop_b"]
+        result = result[:, start:end, start:end]
+    return result
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("suffix", ["", "_b"])
+def test_images(kind, suffix):
+    actual = images(gan(kind).generator, golden(kind), suffix)
+    np.testing.assert_allclose(actual, golden(kind)[f"image{suffix}"], atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("suffix", ["", "_b"])
+def test_folded_images(kind, suffix):
+    source = gan(kind)
+    extended = ExtendedGenerator([source.generator], [source.class_names])
+    actual = images(extended, golden(kind), suffix)
+    np.testing.assert_allclose(actual, golden(kind)[f"image{suffix}"], atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_statistics_belong_to_the_truncation(kind):
+    wrong = images(gan(kind).generator, golden(kind), "_b", truncation=1.0)
+    assert np.abs(wrong - golden(kind)["image_b"]).max() > 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_module_without_tables_has_truncation_1_and_says_so(kind, monkeypatch):
+    monkeypatch.setattr(hub_module.Constants, "stacked_tables", lambda self: {})
+    imported = read_source(f"tfhub:{GOLDENS}/hub_{kind}_tiny")
+    assert imported.spec.truncation_grid == ()
+    assert any("accumulated_*" in note and "--standing_stats" in note for note in imported.notes)
+    actual = images(imported.generator, golden(kind), "")
+    np.testing.assert_allclose(actual, golden(kind)["image"], atol=TOLERANCE)
+    wrong = images(imported.generator, golden(kind), "_b")
+    assert np.abs(wrong - golden(kind)["image_b"]).max() > 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_blocks_and_images_equal_the_modules_own_graph(kind):
+    handle = f"tfhub:{GOLDENS}/hub_{kind}_tiny"
+    original, differences = verify.verify(handle, read_source(handle))
+    assert original == "the module's own graph"
+    names = [name for name, _ in differences]
+    blocks = len(gan(kind).generator.blocks)
+    assert names == [*(f"block_{i}" for i in range(blocks)), "images"]
+    # Rounding grows by a factor of a hundred on the way through the deep fixture.
+    assert max(value for _, value in differences) < 1e-3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_verify_sees_a_wrong_weight(kind):
+    handle = f"tfhub:{GOLDENS}/hub_{kind}_tiny"
+    imported = read_source(handle)
+    kernel = imported.generator.blocks[1].conv1.kernel
+    kernel.assign(-kernel)
+    differences = dict(verify.verify(handle, imported)[1])
+    assert differences["block_0"] < 1e-4
+    assert differences["block_1"] > 0.1
