@@ -2,6 +2,7 @@
 
   cgt-sample --model=runs/glyphs --output=grid.png
   cgt-sample --model=served/glyphs --classes=Ö,A --truncation=0.8 --output=grid.png
+  cgt-sample --model=tfhub:deepmind/biggan-128/2 --classes=tench,goldfish --output=grid.png
 
 Column j holds the image of seed `--seed` + j, the one that the SavedModel's serving_default gives
 for that label, seed and truncation.
@@ -14,9 +15,12 @@ from absl import flags
 from cgt_tf.cli import common
 from cgt_tf.errors import InputError
 
-_MODEL = flags.DEFINE_string("model", None, "A run of cgt-train or a SavedModel of cgt-export.")
+_MOST_ROWS = 40  # Of a picture whose classes were not chosen.
+_MODEL = flags.DEFINE_string("model", None, "A run, a SavedModel, or the handle of a source.")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "Of a run: best, last, or a step.")
-_CLASSES = flags.DEFINE_list("classes", [], "Names; default: a run's new classes, else all.")
+_CLASSES = flags.DEFINE_list(
+    "classes", [], f"Names; default: a run's new classes, else all, {_MOST_ROWS} at most."
+)
 _COLUMNS = flags.DEFINE_integer("columns", 8, "Samples of each class.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the first column.", lower_bound=0)
 _TRUNCATION = flags.DEFINE_float("truncation", 1.0, "In (0, 1]; less is safer and less varied.")
@@ -42,7 +46,8 @@ def main(argv):
     from cgt_tf.export.grid import labelled_grid
 
     sampler = wiring.open_sampler(_MODEL.value, _CHECKPOINT.value)
-    rows = _labels(_CLASSES.value or sampler.new_classes, sampler.class_names)
+    chosen = _CLASSES.value or sampler.new_classes[:_MOST_ROWS]
+    rows = _labels(chosen, sampler.class_names)
     labels = np.repeat(np.array(rows, np.int64), _COLUMNS.value)
     seeds = np.tile(np.arange(_COLUMNS.value, dtype=np.int64) + _SEED.value, len(rows))
     images = sampler.sample(labels, seeds, _TRUNCATION.value)

@@ -18,8 +18,10 @@ from cgt_tf.evaluation.protocol import Evaluator
 from cgt_tf.export.saved_model import load_saved_model
 from cgt_tf.export.serving import latents_from_seeds
 from cgt_tf.importers.native import save_model
+from cgt_tf.importers.registry import is_handle, load_source
 from cgt_tf.methods.base import DataSpec, TransferMethod, select_variables
 from cgt_tf.methods.registry import create_method
+from cgt_tf.models.fold import ExtendedGenerator
 from cgt_tf.models.gan import Gan
 from cgt_tf.training.run_dir import RunDir
 from cgt_tf.training.saved_run import read_source, restore
@@ -205,13 +207,18 @@ class Sampler:
 
 
 def open_sampler(model: str, checkpoint: str) -> Sampler:
-    """A run's old and new classes at a checkpoint, or a SavedModel."""
+    """A run's old and new classes at a checkpoint, a SavedModel, or a source by its handle."""
+    if is_handle(model):
+        gan = load_source(model)
+        return _sampler(ExtendedGenerator([gan.generator], [gan.class_names]), gan.class_names)
     if not RunDir(model).exists:
         served = load_saved_model(model)
         return Sampler(served.class_names, served.class_names, served.sample)
     _, session, _ = open_run(model, checkpoint)
-    extended = session.method.extended(session.gan)
+    return _sampler(session.method.extended(session.gan), session.gan.class_names)
 
+
+def _sampler(extended: ExtendedGenerator, new_classes: list[str]) -> Sampler:
     @tf.function(autograph=False)
     def images(labels, seeds, truncation):
         z = latents_from_seeds(seeds, extended.spec.dim_z, truncation)
@@ -220,7 +227,7 @@ def open_sampler(model: str, checkpoint: str) -> Sampler:
     def sample(labels, seeds, truncation):
         return images(tf.constant(labels), tf.constant(seeds), truncation).numpy()
 
-    return Sampler(extended.class_names, session.gan.class_names, sample)
+    return Sampler(extended.class_names, new_classes, sample)
 
 
 def _size(variables) -> int:

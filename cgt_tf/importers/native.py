@@ -57,7 +57,7 @@ def _write(gan: Gan, directory: Path, provenance: dict) -> None:
     (directory / "provenance.json").write_text(text, encoding="utf-8")
     for network in filter(None, (gan.generator, gan.discriminator)):
         arrays = {_name(v): ops.convert_to_numpy(v) for v in network.variables}
-        np.savez_compressed(directory / f"{network.name}.npz", **arrays)
+        np.savez(directory / f"{network.name}.npz", **arrays)
 
 
 def read_bundled(name: str, bn_eps: float | None = None, sn_eps: float | None = None) -> Imported:
@@ -91,10 +91,10 @@ def read_model(
             f"expected {spec.num_classes} class names in {directory}, got {len(names)}"
         )
     imported = Imported(spec, class_names=names)
-    imported.generator = create_generator(spec)
+    imported.generator = create_generator(spec, initializer="zeros")
     imported.report += _assign(imported.generator, directory / "generator.npz")
     if (directory / "discriminator.npz").exists():
-        imported.discriminator = create_discriminator(spec)
+        imported.discriminator = create_discriminator(spec, initializer="zeros")
         imported.report += _assign(imported.discriminator, directory / "discriminator.npz")
     try:
         imported.provenance = json.loads(_read(directory / "provenance.json"))

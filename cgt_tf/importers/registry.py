@@ -90,6 +90,12 @@ def _with_discriminator(imported: Imported, other: Imported, handle: str, given:
     )
 
 
+def is_handle(text: str) -> bool:
+    """Whether a text has the form of a source's handle, as opposed to a path."""
+    kind, colon, rest = text.partition(":")
+    return bool(kind in _READERS and colon and rest)
+
+
 def split_handle(handle: str) -> tuple[str, str]:
     """`(kind, rest)` of a handle; `InputError` for an unknown kind."""
     kind, _, rest = handle.partition(":")

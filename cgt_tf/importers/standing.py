@@ -28,7 +28,7 @@ def with_standing_statistics(
     spec = dataclasses.replace(imported.spec, truncation_grid=())
     draws = draw_batches(imported.spec, batches, batch_size, truncation, seed)
     values = estimate_statistics(imported.generator, draws)
-    generator = create_generator(spec)
+    generator = create_generator(spec, initializer="zeros")
     copy_all(imported.generator, generator)
     assign_statistics(generator, values)
     settings = {"batches": batches, "batch_size": batch_size, "truncation": truncation}

@@ -66,7 +66,7 @@ def read_tfhub(
     ]
     rules += statistics
     ignored = _ignored(tensors, rules, weights)
-    generator = create_generator(spec)
+    generator = create_generator(spec, initializer="zeros")
     report = assign(generator, tensors, rules, ignored, f"the TF-Hub module {directory}")
     return Imported(
         spec,

@@ -153,13 +153,16 @@ class ProjectedBatchNorm(ConditionalBatchNorm):
     Args:
         condition_dim: width of e plus width of the latent chunk.
         sn_eps: epsilon of the power iteration.
+        initializer: of the projections; BigGAN's is orthogonal.
     """
 
-    def __init__(self, channels, *, condition_dim, sn_eps=1e-6, **kwargs):
+    def __init__(self, channels, *, condition_dim, sn_eps=1e-6, initializer="orthogonal", **kwargs):
         super().__init__(channels, **kwargs)
         self.condition_dim = condition_dim
         self.sn_eps = sn_eps
+        self.initializer = keras.initializers.get(initializer)
         options = {"use_bias": False, "sn_eps": sn_eps, "dtype": self.dtype_policy}
+        options["kernel_initializer"] = initializer
         self.scale = SpectralDense(channels, name="scale", **options)
         self.shift = SpectralDense(channels, name="shift", **options)
 
@@ -183,8 +186,12 @@ class ProjectedBatchNorm(ConditionalBatchNorm):
         return FoldedOffsets(*tables, *(kernel[width:] for kernel in kernels))
 
     def get_config(self):
-        config = {"condition_dim": self.condition_dim, "sn_eps": self.sn_eps}
-        return {**super().get_config(), **config}
+        return {
+            **super().get_config(),
+            "condition_dim": self.condition_dim,
+            "sn_eps": self.sn_eps,
+            "initializer": keras.initializers.serialize(self.initializer),
+        }
 
 
 class TableBatchNorm(ConditionalBatchNorm):

@@ -31,7 +31,7 @@ class CGANTransfer(TransferMethod):
         self._source = source
         spec = transferred_spec(source.spec, len(target.class_names))
         self._generator = self._transferred_generator(source.generator, spec)
-        discriminator = transferred_discriminator(source, spec, self.config.discriminator)
+        discriminator = transferred_discriminator(source, spec, self.config)
         return Gan(spec, self._generator, discriminator, list(target.class_names))
 
     def _transferred_generator(self, source: BaseGenerator, spec) -> BaseGenerator:
@@ -49,7 +49,9 @@ class CGANTransfer(TransferMethod):
         embedding = None
         if spec.shared_dim:
             embedding = PseudoClassEmbedding(spec.shared_dim, name="class_embedding", **classes)
-        generator = create_generator(spec, norm=norm, embedding=embedding, spectral_norm=False)
+        generator = create_generator(
+            spec, norm=norm, embedding=embedding, spectral_norm=False, initializer="zeros"
+        )
         copy_unconditional(source, generator, self.config.source_truncation)
         rng = np.random.default_rng(self.config.seed)
         for layer, state in zip(generator.conditional_norms(), fold_norms(source), strict=True):

@@ -2,7 +2,9 @@
 
 import dataclasses
 
-from cgt_tf.config import DiscriminatorConfig
+import keras
+
+from cgt_tf.config import Config
 from cgt_tf.errors import InputError
 from cgt_tf.methods.base import DataSpec, variable_name
 from cgt_tf.models.discriminator import Discriminator
@@ -40,24 +42,25 @@ def transferred_spec(source: GanSpec, num_classes: int) -> GanSpec:
     )
 
 
-def transferred_discriminator(
-    source: Gan, spec: GanSpec, config: DiscriminatorConfig
-) -> Discriminator:
+def transferred_discriminator(source: Gan, spec: GanSpec, config: Config) -> Discriminator:
     """The source's discriminator with a fresh projection table; all fresh where it has none.
 
     Raises:
         InputError: there is none, and no warm-up is asked for.
     """
-    if source.discriminator is None and not config.warmup_steps:
+    if source.discriminator is None and not config.discriminator.warmup_steps:
         raise InputError(
             "the source has no discriminator: give one with --config.discriminator.source=<handle>,"
             " or train a fresh one first with --config.discriminator.warmup_steps=<steps>"
         )
-    discriminator = create_discriminator(spec)
-    if source.discriminator is not None:
-        old = {variable_name(v): v for v in source.discriminator.variables}
-        for variable in discriminator.variables:
-            name = variable_name(variable)
-            if not name.startswith(_PROJECTION):
-                variable.assign(old[name])
+    if source.discriminator is None:
+        return create_discriminator(spec)
+    discriminator = create_discriminator(spec, initializer="zeros")
+    old = {variable_name(v): v for v in source.discriminator.variables}
+    for variable in discriminator.variables:
+        name = variable_name(variable)
+        if not name.startswith(_PROJECTION):
+            variable.assign(old[name])
+    table = discriminator.class_projection.kernel
+    table.assign(keras.initializers.Orthogonal(seed=config.seed)(table.shape))
     return discriminator

@@ -35,6 +35,8 @@ class BaseGenerator(keras.Model):
         spectral_norm: False for weights that were divided by their norm beforehand; default: True
             unless the spec is of a folded generator.
         fused: see `layers.resample`.
+        initializer: of all kernels; orthogonal, as published, takes half a minute at full size, so
+            whoever overwrites every kernel gives "zeros".
         embedding_gain: norm of the initial rows of the shared class embedding (orthogonal, as far
             as there are no more classes than dimensions). At 1, the published value, z outweighs
             the class at first by the root of its chunk's width.
@@ -59,6 +61,7 @@ class BaseGenerator(keras.Model):
         embedding=None,
         spectral_norm=None,
         fused=True,
+        initializer="orthogonal",
         embedding_gain=1.0,
         **kwargs,
     ):
@@ -67,19 +70,24 @@ class BaseGenerator(keras.Model):
         if spectral_norm is None:
             spectral_norm = not spec.domain_classes
         options = {"spectral_norm": spectral_norm, "sn_eps": spec.sn_eps}
+        options["kernel_initializer"] = initializer
         conv = functools.partial(SpectralConv2D, fused=fused, **options)
         self.class_embedding = embedding
         if embedding is None and spec.shared_dim:
             self.class_embedding = SpectralEmbedding(
                 spec.shared_dim,
                 spectral_norm=False,
-                kernel_initializer=keras.initializers.Orthogonal(embedding_gain),
+                kernel_initializer=(
+                    keras.initializers.Orthogonal(embedding_gain)
+                    if initializer == "orthogonal"
+                    else initializer
+                ),
                 name="class_embedding",
             )
         widths = spec.g_widths
         self.linear = SpectralDense(spec.bottom_width**2 * widths[0], name="linear", **options)
         self.blocks, self.attentions = [], {}
-        self.make_blocks(norm or source_norm(spec), conv)
+        self.make_blocks(norm or source_norm(spec, initializer), conv)
         self.output_norm = AffineBatchNorm(
             widths[-1],
             momentum=spec.bn_momentum,

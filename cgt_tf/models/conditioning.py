@@ -56,9 +56,10 @@ def base_condition(spec: GanSpec, weights, truncation) -> norms.Condition:
     return norms.Condition(weights, statistics=product, domains=domains)
 
 
-def source_norm(spec: GanSpec):
+def source_norm(spec: GanSpec, initializer="orthogonal"):
     """Factory of the conditional norms a spec describes, called as `norm(channels, name=...)`."""
     options = {
+        "initializer": initializer,
         "momentum": spec.bn_momentum,
         "epsilon": spec.bn_eps,
         "statistics": spec.statistics,

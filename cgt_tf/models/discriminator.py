@@ -56,11 +56,11 @@ class Discriminator(keras.Model):
         `(logits, endpoints)`: float32 [B], and `block_0` ..., `features` (h, [B, C]).
     """
 
-    def __init__(self, spec: GanSpec, *, fused=True, **kwargs):
+    def __init__(self, spec: GanSpec, *, fused=True, initializer="orthogonal", **kwargs):
         super().__init__(**{"name": "discriminator", **kwargs})
         self.spec = spec
         self.num_classes = spec.d_classes or spec.num_classes
-        options = {"sn_eps": spec.sn_eps}
+        options = {"sn_eps": spec.sn_eps, "kernel_initializer": initializer}
         conv = functools.partial(SpectralConv2D, fused=fused, **options)
         self.blocks, self.attentions = [], {}
         widths = (3, *spec.d_widths)

@@ -134,7 +134,7 @@ class ExtendedGenerator:
     def __init__(self, generators: list[BaseGenerator], class_names: list[list[str]]):
         self.class_names = [name for names in class_names for name in names]
         self.spec = _folded_spec([generator.spec for generator in generators])
-        self.generator = create_generator(self.spec)
+        self.generator = create_generator(self.spec, initializer="zeros")
         self.refresh(generators)
 
     def refresh(self, generators: list[BaseGenerator]) -> None:

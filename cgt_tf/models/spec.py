@@ -176,8 +176,9 @@ def biggan_spec(
         "hierarchical": not cifar,
         "shared_dim": 0 if cifar else 128,
         "g_widths": tuple(channels * width for width in _GENERATOR_WIDTHS[resolution]),
-        "g_attention": () if cifar else (64,),
         **discriminator_fields(resolution, channels),
+        "g_attention": () if cifar else (64,),
+        "d_attention": () if cifar else (64,),
         "sn_eps": 1e-8 if cifar else 1e-6,
     }
     return GanSpec(**{**fields, **changes})

@@ -7,7 +7,7 @@ import pytest
 
 import cgt_tf
 from cgt_tf.errors import InputError
-from cgt_tf.importers import registry
+from cgt_tf.importers import native, registry
 from cgt_tf.importers.native import save_model
 from cgt_tf.models.gan import Gan, create_gan
 from cgt_tf.models.spec import biggan_spec
@@ -80,7 +80,10 @@ def test_discriminator_that_is_not_there(models):
 def test_unknown_kind(handle):
     with pytest.raises(InputError) as error:
         registry.load_source(handle)
-    message = "expected a source handle, bundled:<name> or model:<dir>, got"
+    message = (
+        "expected a source bundled:<name>, tfhub:<handle or dir>, pth:<file>, model:<dir> or "
+        "run:<dir>, got"
+    )
     assert str(error.value) == f"{message} {handle!r}"
 
 
@@ -88,14 +91,14 @@ def test_unknown_bundled_name_lists_what_there_is(tmp_path, monkeypatch):
     for name in ("b", "a"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "spec.json").write_text("{}")
-    monkeypatch.setattr(registry, "_BUNDLED", tmp_path)
-    with pytest.raises(InputError, match="with a name of a, b, got 'bundled:zebras'"):
+    monkeypatch.setattr(native, "_BUNDLED", tmp_path)
+    with pytest.raises(InputError, match="with a name of a, b, got 'zebras'"):
         registry.load_source("bundled:zebras")
 
 
 def test_bundled_handle(models, monkeypatch):
     saved(models, "plain", tiny_gan())
-    monkeypatch.setattr(registry, "_BUNDLED", models)
+    monkeypatch.setattr(native, "_BUNDLED", models)
     gan = registry.load_source("bundled:plain")
     np.testing.assert_array_equal(gan.generator.linear.kernel, tiny_gan().generator.linear.kernel)
 
