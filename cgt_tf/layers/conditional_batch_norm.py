@@ -176,10 +176,12 @@ class ProjectedBatchNorm(ConditionalBatchNorm):
             joined = ops.concatenate([joined, condition.latent], axis=-1)
         return 1 + self.scale(joined, training=training), self.shift(joined, training=training)
 
-    def fold(self, embeddings) -> FoldedOffsets:
-        """Multiplies the class embeddings [K, E] and the spectral norms out."""
+    def fold(self, embeddings, raw=False) -> FoldedOffsets:
+        """Multiplies the class embeddings [K, E] and, unless `raw`, the spectral norms out."""
         width = embeddings.shape[-1]
-        kernels = [layer.normalized_kernel(False) for layer in (self.scale, self.shift)]
+        parts = (self.scale, self.shift)
+        kernels = [part.kernel if raw else part.normalized_kernel(False) for part in parts]
+        kernels = [ops.convert_to_tensor(kernel) for kernel in kernels]
         tables = [ops.matmul(embeddings, kernel[:width]) for kernel in kernels]
         if width == self.condition_dim:
             return FoldedOffsets(*tables)
@@ -241,8 +243,8 @@ class TableBatchNorm(ConditionalBatchNorm):
         """`(scale, shift)` offsets of every class, each [K, C]."""
         return ops.convert_to_tensor(self.scale_table), ops.convert_to_tensor(self.shift_table)
 
-    def fold(self, embeddings=None) -> FoldedOffsets:
-        """The tables themselves; `embeddings` is accepted for the sake of other norms."""
+    def fold(self, embeddings=None, raw=False) -> FoldedOffsets:
+        """The tables themselves; the arguments are accepted for the sake of other norms."""
         if not self.latent_dim:
             return FoldedOffsets(*self.class_tables())
         latents = [ops.convert_to_tensor(x) for x in (self.scale_latent, self.shift_latent)]

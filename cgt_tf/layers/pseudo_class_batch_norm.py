@@ -1,89 +1,202 @@
-"""The transfer norm of cGANTransfer (Shahbazi et al., CVPR 2021, section 4, eq. 6)."""
+"""The transfer norm of cGANTransfer (Shahbazi et al., CVPR 2021, section 4, eq. 6).
+
+The offsets of M new classes are drawn from N pseudo-classes by similarity scores. With P [N, C] the
+pseudo-classes (a trainable copy of the old classes' offsets), S [N, M] the scores and R [M, C] the
+residuals, each for scale and shift apart, the table of the new classes is S^T P + R, and
+scale = 1 + c (S^T P + R) + z Z, shift likewise without the 1. This is the offset form: the paper
+mixes whole scales, so that shrinking scores by l1 would drive them to 0; here it drives them to 1.
+Scores one-hot at i with R = 0 restore old class i exactly.
+
+The authors' code adds, by settings of `PropagatedOffsets`: spectral norms on P, S and Z; a bias s
+[N] of the scores that all new classes share; biases [C] of P and of Z.
+"""
 
 import keras
 from keras import ops
 
-from cgt_tf.layers.conditional_batch_norm import TableBatchNorm
+from cgt_tf.layers.conditional_batch_norm import ConditionalBatchNorm, FoldedOffsets
+from cgt_tf.layers.spectral import SpectralDense, SpectralLayer
+
+# Of scores and latent projections in the authors' code, whatever is set for the rest.
+_CODE_SN_EPS = 1e-12
 
 
-class PseudoClassBatchNorm(TableBatchNorm):
-    """Draws the offsets of M new classes from N pseudo-classes by similarity scores.
+class ScoreMatrix(SpectralLayer):
+    """Similarity scores [N, M] of M new classes to N pseudo-classes; may be shared by layers.
 
-    With P [N, C] the pseudo-classes (a trainable copy of the old classes' offsets), S [N, M] the
-    scores and R [M, C] the residuals, each for scale and shift apart, the table of the new classes
-    is S^T P + R, and scale = 1 + c (S^T P + R) + z Z, shift likewise without the 1. This is the
-    offset form: the paper mixes whole scales, so that shrinking scores by l1 would drive them to
-    0; here it drives them to 1. Scores one-hot at i with R = 0 restore old class i exactly.
-
-    Variables, with `scale_` and `shift_` variants: `prior` [N, C], `scores` [N, M], `residual`
-    [M, C], and `latent` [dim, C] where the generator has hierarchical latents.
-
-    Args:
-        num_classes: M, the new classes.
-        num_pseudo_classes: N, the old classes.
-        latent_dim, channels: see `TableBatchNorm`.
+    Variables: `kernel` [N, M], and `bias` [N] where `use_bias`.
     """
 
-    def __init__(self, channels, *, num_classes, num_pseudo_classes, **kwargs):
-        super().__init__(channels, num_classes=num_classes, **kwargs)
-        if self.domains:
-            raise ValueError("PseudoClassBatchNorm has one domain; fold it for several")
-        self.num_pseudo_classes = num_pseudo_classes
+    rows_axis = 0
 
-    def build_modulation(self):
-        for part in ("scale", "shift"):
-            self._variable(f"{part}_prior", (self.num_pseudo_classes, self.channels))
-            self._variable(f"{part}_scores", (self.num_pseudo_classes, self.num_classes))
-            self._variable(f"{part}_residual", (self.num_classes, self.channels))
-            if self.latent_dim:
-                self._variable(f"{part}_latent", (self.latent_dim, self.channels))
-
-    def _variable(self, name, shape):
-        # Values come from the source and the method, so a forgotten one shows as zeros.
-        weight = self.add_weight(name=name, shape=shape, initializer="zeros", trainable=True)
-        setattr(self, name, weight)
-
-    def class_tables(self):
-        return (
-            ops.matmul(ops.transpose(self.scale_scores), self.scale_prior) + self.scale_residual,
-            ops.matmul(ops.transpose(self.shift_scores), self.shift_prior) + self.shift_residual,
-        )
-
-    def get_config(self):
-        return {**super().get_config(), "num_pseudo_classes": self.num_pseudo_classes}
-
-
-class PseudoClassEmbedding(keras.layers.Layer):
-    """The class embedding of M new classes, drawn from those of N pseudo-classes.
-
-    For BigGAN-deep, whose first linear layer sees the class embedding too. The vectors are
-    S^T P + R; variables `prior` P [N, dim], `scores` S [N, M], `residual` R [M, dim], see
-    `PseudoClassBatchNorm`.
-
-    Call: class weights float [B, M] -> [B, dim].
-    """
-
-    def __init__(self, dim, *, num_classes, num_pseudo_classes, **kwargs):
-        super().__init__(**kwargs)
-        self.dim = dim
+    def __init__(self, num_classes, *, use_bias=False, kernel_initializer="zeros", **kwargs):
+        super().__init__(kernel_initializer=kernel_initializer, **kwargs)
         self.num_classes = num_classes
-        self.num_pseudo_classes = num_pseudo_classes
+        self.use_bias = use_bias
 
     def build(self, input_shape):
-        for name, shape in (
-            ("prior", (self.num_pseudo_classes, self.dim)),
-            ("scores", (self.num_pseudo_classes, self.num_classes)),
-            ("residual", (self.num_classes, self.dim)),
-        ):
-            setattr(self, name, self.add_weight(name=name, shape=shape, initializer="zeros"))
+        self.add_kernel((input_shape[-1], self.num_classes))
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(input_shape[-1],), initializer="zeros")
 
-    def table(self):
-        """The new classes' vectors, [M, dim]."""
-        return ops.matmul(ops.transpose(self.scores), self.prior) + self.residual
+    def matrix(self, training=False):
+        """The scores in use, [N, M]; the bias is part of every column."""
+        scores = ops.convert_to_tensor(self.normalized_kernel(training))
+        return scores + ops.expand_dims(self.bias, 1) if self.use_bias else scores
 
     def call(self, class_weights, training=False):
-        return ops.matmul(class_weights, self.table())
+        """Class weights [B, M] to weights of the pseudo-classes [B, N]."""
+        return ops.matmul(class_weights, ops.transpose(self.matrix(training)))
 
     def get_config(self):
-        sizes = {name: getattr(self, name) for name in ("dim", "num_classes", "num_pseudo_classes")}
+        sizes = {"num_classes": self.num_classes, "use_bias": self.use_bias}
         return {**super().get_config(), **sizes}
+
+
+class PropagatedOffsets(keras.layers.Layer):
+    """One row of offsets [C] for each new class; see the module's first lines.
+
+    Sub-layers and variables: `prior/kernel` [N, C], `scores/kernel` [N, M], `residual` [M, C],
+    `latent/kernel` [dim, C]; all zeros until a method sets them.
+
+    Args:
+        channels: C.
+        num_classes: M.
+        num_pseudo_classes: N; 0 for residuals alone.
+        latent_dim: width of the latent chunk; 0 for none.
+        residual: whether there is R.
+        scores: a built `ScoreMatrix` to share with other layers; default: one of its own.
+        spectral_norm: on P, S and Z.
+        score_bias, prior_bias, latent_bias: whether S, P and Z have a bias.
+        sn_eps: epsilon of the power iteration for P.
+    """
+
+    def __init__(
+        self,
+        channels,
+        *,
+        num_classes,
+        num_pseudo_classes,
+        latent_dim=0,
+        residual=True,
+        scores=None,
+        spectral_norm=False,
+        score_bias=False,
+        prior_bias=False,
+        latent_bias=False,
+        sn_eps=1e-6,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.settings = {
+            "channels": channels,
+            "num_classes": num_classes,
+            "num_pseudo_classes": num_pseudo_classes,
+            "latent_dim": latent_dim,
+            "residual": residual,
+            "spectral_norm": spectral_norm,
+            "score_bias": score_bias,
+            "prior_bias": prior_bias,
+            "latent_bias": latent_bias,
+            "sn_eps": sn_eps,
+        }
+        options = {"spectral_norm": spectral_norm, "dtype": self.dtype_policy}
+        self.prior = self.scores = self.latent = self.residual = None
+        if num_pseudo_classes:
+            self.prior = SpectralDense(
+                channels,
+                use_bias=prior_bias,
+                sn_eps=sn_eps,
+                kernel_initializer="zeros",
+                name="prior",
+                **options,
+            )
+            self.scores = scores or ScoreMatrix(
+                num_classes, use_bias=score_bias, sn_eps=_CODE_SN_EPS, name="scores", **options
+            )
+        if latent_dim:
+            self.latent = SpectralDense(
+                channels,
+                use_bias=latent_bias,
+                sn_eps=_CODE_SN_EPS,
+                kernel_initializer="zeros",
+                name="latent",
+                **options,
+            )
+
+    def build(self, input_shape=None):
+        sizes = self.settings
+        if self.prior is not None:
+            self.prior.build((None, sizes["num_pseudo_classes"]))
+            if not self.scores.built:
+                self.scores.build((None, sizes["num_pseudo_classes"]))
+        if self.latent is not None:
+            self.latent.build((None, sizes["latent_dim"]))
+        if sizes["residual"]:
+            shape = (sizes["num_classes"], sizes["channels"])
+            self.residual = self.add_weight(name="residual", shape=shape, initializer="zeros")
+
+    def table(self, training=False):
+        """Offsets of the new classes without their latent part, [M, C]."""
+        shape = (self.settings["num_classes"], self.settings["channels"])
+        rows = ops.zeros(shape) if self.residual is None else self.residual
+        if self.prior is None:
+            return ops.convert_to_tensor(rows)
+        mixed = ops.transpose(self.scores.matrix(training))
+        return rows + self.prior(mixed, training=training)
+
+    def call(self, class_weights, latent=None, training=False):
+        """Class weights [B, M], and chunks of z [B, dim] where there is one, to [B, C]."""
+        offsets = ops.matmul(class_weights, self.table(training))
+        return offsets if latent is None else offsets + self.latent(latent, training=training)
+
+    def fold(self):
+        """`(table [M, C], latent projection [dim, C] or None)` with every norm multiplied out."""
+        if self.latent is None:
+            return self.table(), None
+        table = self.table()
+        if self.latent.use_bias:
+            table = table + self.latent.bias
+        return table, ops.convert_to_tensor(self.latent.normalized_kernel(False))
+
+    def get_config(self):
+        return {**super().get_config(), **self.settings}
+
+
+class PseudoClassBatchNorm(ConditionalBatchNorm):
+    """Conditional batch norm whose scales and shifts are `PropagatedOffsets`.
+
+    Args:
+        channels, momentum, epsilon: see `ConditionalBatchNorm`.
+        scores: `ScoreMatrix` layers by "scale" and "shift" to share with other norms, or None.
+        offsets: the other arguments of `PropagatedOffsets`, but for its channels.
+    """
+
+    def __init__(self, channels, *, scores=None, offsets, **kwargs):
+        super().__init__(channels, **kwargs)
+        self.offsets = dict(offsets)
+        options = {**self.offsets, "dtype": self.dtype_policy}
+        shared = scores or {}
+        self.scale = PropagatedOffsets(
+            channels, scores=shared.get("scale"), name="scale", **options
+        )
+        self.shift = PropagatedOffsets(
+            channels, scores=shared.get("shift"), name="shift", **options
+        )
+
+    def build_modulation(self):
+        self.scale.build()
+        self.shift.build()
+
+    def modulation(self, condition, training):
+        arguments = (condition.classes, condition.latent)
+        scale, shift = (part(*arguments, training=training) for part in (self.scale, self.shift))
+        return 1 + scale, shift
+
+    def fold(self, embeddings=None) -> FoldedOffsets:
+        """The new classes' tables; `embeddings` is accepted for the sake of other norms."""
+        (scale, scale_latent), (shift, shift_latent) = self.scale.fold(), self.shift.fold()
+        return FoldedOffsets(scale, shift, scale_latent, shift_latent)
+
+    def get_config(self):
+        return {**super().get_config(), "offsets": self.offsets}

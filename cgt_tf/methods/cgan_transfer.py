@@ -1,13 +1,16 @@
 """cGANTransfer (Shahbazi et al., CVPR 2021): knowledge propagation across classes.
 
-The `paper` form: spectral norms are folded once at load, so that the pseudo-classes start at the
-scale the source was trained at; offsets, not whole scales, are mixed; residuals start at 0; scores
-are their own for every layer, and for scale and shift. Convolutions stay frozen, batch-norm
-statistics of the new classes move, the discriminator is fine-tuned with a fresh projection table.
+By default the `paper` form: spectral norms are folded once at load, so that the pseudo-classes
+start at the scale the source was trained at; offsets, not whole scales, are mixed; residuals start
+at 0; scores are their own for every layer, and for scale and shift. Convolutions stay frozen,
+batch-norm statistics of the new classes move, the discriminator is fine-tuned with a fresh
+projection table. What the released code does differently is a choice of `config.method`, collected
+in configs/presets/code_imagenet.flags and code_cifar.flags; so is every row of the paper's table 2.
 
-Deviations from the released code (see `PseudoClassBatchNorm` for the equations): no spectral norm
-on pseudo-classes and scores, no biases next to them, latent projections copied instead of shared
-with the source, so that the old classes' outputs do not change.
+Latent projections are copied instead of shared with the source, so that the old classes' outputs
+do not change. The fine-tuning stage (section 5.4) starts from a run of the first stage: scores and
+pseudo-classes frozen, residuals, convolutions and all else trained; its export holds the new
+classes only.
 """
 
 import functools
@@ -15,16 +18,32 @@ import functools
 import numpy as np
 from keras import ops
 
-from cgt_tf.layers.pseudo_class_batch_norm import PseudoClassBatchNorm, PseudoClassEmbedding
+from cgt_tf.config import Config
+from cgt_tf.layers.pseudo_class_batch_norm import (
+    PropagatedOffsets,
+    PseudoClassBatchNorm,
+    ScoreMatrix,
+)
+from cgt_tf.methods import propagation_init as init
 from cgt_tf.methods.base import DataSpec, Stage, TransferMethod
 from cgt_tf.methods.transfer import check_transfer, transferred_discriminator, transferred_spec
 from cgt_tf.models.biggan import BaseGenerator
 from cgt_tf.models.fold import ExtendedGenerator, copy_unconditional, fold_norms
 from cgt_tf.models.gan import Gan, create_generator
+from cgt_tf.models.spec import GanSpec
+
+_NORM = r"block_\d+/norm\d/(scale|shift)"
+# All that does not depend on the class: trained in fine-tuning only.
+_SHARED = (r"linear/.*", r"block_\d+/(conv\d|shortcut)/.*", r"output_(norm|conv)/.*")
+_ATTENTION = r"attention_\d+/.*"
 
 
 class CGANTransfer(TransferMethod):
     """Adds classes as similarity-weighted pseudo-classes plus small residuals."""
+
+    def __init__(self, config: Config):
+        super().__init__(config)
+        self._fine_tune = config.method.stage == "fine_tune"
 
     def build(self, source: Gan | None, target: DataSpec) -> Gan:
         check_transfer(source, target)
@@ -34,72 +53,134 @@ class CGANTransfer(TransferMethod):
         discriminator = transferred_discriminator(source, spec, self.config)
         return Gan(spec, self._generator, discriminator, list(target.class_names))
 
-    def _transferred_generator(self, source: BaseGenerator, spec) -> BaseGenerator:
-        classes = {
-            "num_classes": spec.num_classes,
-            "num_pseudo_classes": source.spec.num_classes,
-        }
-        norm = functools.partial(
-            PseudoClassBatchNorm,
-            latent_dim=spec.chunk_dim,
-            momentum=spec.bn_momentum,
-            epsilon=spec.bn_eps,
-            **classes,
-        )
-        embedding = None
-        if spec.shared_dim:
-            embedding = PseudoClassEmbedding(spec.shared_dim, name="class_embedding", **classes)
+    def _transferred_generator(self, source: BaseGenerator, spec: GanSpec) -> BaseGenerator:
         generator = create_generator(
-            spec, norm=norm, embedding=embedding, spectral_norm=False, initializer="zeros"
+            spec,
+            norm=self._norm(source.spec, spec),
+            embedding=self._embedding(source.spec, spec),
+            # Frozen weights are folded; in fine-tuning they are trained as the source was.
+            spectral_norm=self._fine_tune and not source.spec.domain_classes,
+            initializer="zeros",
         )
         copy_unconditional(source, generator, self.config.source_truncation)
+        method = self.config.method
         rng = np.random.default_rng(self.config.seed)
-        for layer, state in zip(generator.conditional_norms(), fold_norms(source), strict=True):
+        states = fold_norms(source, raw=method.spectral_norm)
+        for norm, state in zip(generator.conditional_norms(), states, strict=True):
             for part in ("scale", "shift"):
-                getattr(layer, f"{part}_prior").assign(getattr(state.offsets, part))
-                getattr(layer, f"{part}_scores").assign(self._initial_scores(rng, layer))
-                if layer.latent_dim:
-                    # Of a source that was itself extended, the first domain's.
-                    latent = getattr(state.offsets, f"{part}_latent")[: layer.latent_dim]
-                    getattr(layer, f"{part}_latent").assign(latent)
-        if embedding is not None:
-            embedding.prior.assign(source.class_embedding.table())
-            embedding.scores.assign(self._initial_scores(rng, embedding))
+                latent = getattr(state.offsets, f"{part}_latent")
+                values = (getattr(state.offsets, part), latent)
+                init.initialize(getattr(norm, part), *values, method, rng)
+        if spec.shared_dim:
+            table = ops.convert_to_numpy(source.class_embedding.table())
+            init.initialize(generator.class_embedding, table, None, method, rng)
         return generator
 
-    def _initial_scores(self, rng, layer) -> np.ndarray:
-        shape = (layer.num_pseudo_classes, layer.num_classes)
-        noise = rng.normal(scale=self.config.method.scores_std, size=shape)
-        return (1 / layer.num_pseudo_classes + noise).astype(np.float32)
-
-    def stages(self) -> tuple[Stage, ...]:
-        patterns = [r"block_\d+/norm\d/(scale|shift)_(prior|scores|residual)"]
-        if self._source.spec.chunk_dim:
-            patterns.append(r"block_\d+/norm\d/(scale|shift)_latent")
-        if self._source.spec.deep:
-            patterns.append(r"class_embedding/(prior|scores|residual)")
-        stage = Stage(
-            "propagate", self.config.training.steps, tuple(patterns), penalties=self._penalties
-        )
-        return (stage,)
-
-    def _penalties(self) -> dict:
-        """l1 of the scores and l2 of the residuals (paper, eq. 7), weighted."""
+    def _settings(self, source: GanSpec, spec: GanSpec) -> dict:
         method = self.config.method
-        reduce = {"mean": ops.mean, "sum": ops.sum}[method.reduction]
-        norms = self._generator.conditional_norms()
-        scores = [w for n in norms for w in (n.scale_scores, n.shift_scores)]
-        residuals = [w for n in norms for w in (n.scale_residual, n.shift_residual)]
-        if self._source.spec.deep:
-            scores.append(self._generator.class_embedding.scores)
-            residuals.append(self._generator.class_embedding.residual)
         return {
-            "l1_scores": method.l1_scores * sum(reduce(ops.abs(x)) for x in scores),
-            "l2_residual": method.l2_residual * sum(reduce(ops.square(x)) for x in residuals),
+            "num_classes": spec.num_classes,
+            "num_pseudo_classes": source.num_classes if method.propagate else 0,
+            "residual": method.residual,
+            "spectral_norm": method.spectral_norm,
+            "score_bias": method.score_bias,
+            "prior_bias": method.prior_bias,
+            "sn_eps": spec.sn_eps,
         }
 
+    def _norm(self, source: GanSpec, spec: GanSpec):
+        method = self.config.method
+        shared = None
+        if method.propagate and not method.per_layer_scores:
+            options = {"use_bias": method.score_bias, "spectral_norm": method.spectral_norm}
+            parts = ("scale", "shift")
+            shared = {p: ScoreMatrix(spec.num_classes, name="scores", **options) for p in parts}
+        return functools.partial(
+            PseudoClassBatchNorm,
+            momentum=spec.bn_momentum,
+            epsilon=spec.bn_eps,
+            scores=shared,
+            offsets={
+                **self._settings(source, spec),
+                "latent_dim": spec.chunk_dim,
+                "latent_bias": method.latent_bias and spec.chunk_dim > 0,
+            },
+        )
+
+    def _embedding(self, source: GanSpec, spec: GanSpec) -> PropagatedOffsets | None:
+        if not spec.shared_dim:
+            return None
+        settings = self._settings(source, spec)
+        return PropagatedOffsets(spec.shared_dim, name="class_embedding", **settings)
+
+    def prepare(self, gan: Gan, data) -> None:
+        """Finds the nearest old classes of each new one, where the scores start there."""
+        method = self.config.method
+        if method.propagate and method.scores_init == "nearest" and not self._fine_tune:
+            nearest = init.nearest_classes(self._source, data, method.nearest_classes)
+            rng = np.random.default_rng(self.config.seed)
+            init.assign_nearest(self._score_matrices(), nearest, method, rng)
+
+    def stages(self) -> tuple[Stage, ...]:
+        return (
+            Stage(
+                self.config.method.stage,
+                self.config.training.steps,
+                tuple(self._trained_patterns()),
+                penalties=self._penalties,
+            ),
+        )
+
+    def _trained_patterns(self) -> list[str]:
+        method = self.config.method
+        patterns, kinds = [], []
+        if method.propagate and not self._fine_tune:
+            kinds += ["scores/.*"] + ["prior/.*"] * method.train_prior
+        kinds += ["residual"] * method.residual
+        patterns += [f"{_NORM}/{kind}" for kind in kinds]
+        if self._source.spec.chunk_dim:
+            patterns.append(f"{_NORM}/latent/.*")
+        if self._source.spec.deep:
+            patterns += [f"class_embedding/{kind}" for kind in kinds]
+        if self._fine_tune:
+            patterns += [*_SHARED, *[_ATTENTION] * bool(self._source.spec.g_attention)]
+        return patterns
+
+    def _parts(self) -> list[PropagatedOffsets]:
+        norms = self._generator.conditional_norms()
+        parts = [part for norm in norms for part in (norm.scale, norm.shift)]
+        return parts + ([self._generator.class_embedding] if self._source.spec.deep else [])
+
+    def _score_matrices(self) -> list[ScoreMatrix]:
+        """Each once, also where layers share them."""
+        return list({id(p.scores): p.scores for p in self._parts() if p.scores}.values())
+
+    def _penalties(self) -> dict:
+        """l1 of the scores and l2 of the residuals (paper, eq. 7), weighted.
+
+        The released code takes means over each tensor and sums those (`reduction=mean`), and counts
+        the bias of the scores as one of them; the paper's equation sums over everything.
+        """
+        method = self.config.method
+        reduce = {"mean": ops.mean, "sum": ops.sum}[method.reduction]
+        scores = [x for m in self._score_matrices() for x in (m.kernel, *_bias(m))]
+        residuals = [part.residual for part in self._parts() if part.residual is not None]
+        penalties = {}
+        if scores and not self._fine_tune:
+            penalties["l1_scores"] = method.l1_scores * sum(reduce(ops.abs(x)) for x in scores)
+        if residuals:
+            total = sum(reduce(ops.square(x)) for x in residuals)
+            penalties["l2_residual"] = method.l2_residual * total
+        return penalties
+
     def extended(self, gan: Gan) -> ExtendedGenerator:
+        if self._fine_tune:
+            return ExtendedGenerator([gan.generator], [gan.class_names])
         return ExtendedGenerator(
             [self._source.generator, gan.generator],
             [self._source.class_names, gan.class_names],
         )
+
+
+def _bias(matrix: ScoreMatrix) -> tuple:
+    return (matrix.bias,) if matrix.use_bias else ()

@@ -35,13 +35,19 @@ class NormState:
     moving_variance: np.ndarray
 
 
-def fold_norms(generator: BaseGenerator) -> list[NormState]:
-    """Every conditional norm of a generator, in network order."""
+def fold_norms(generator: BaseGenerator, raw: bool = False) -> list[NormState]:
+    """Every conditional norm of a generator, in network order.
+
+    With `raw` a source's spectral norms are left out, as the authors of cGANTransfer do.
+    """
     embedding = generator.class_embedding
     table = None if embedding is None else embedding.table()
+    options = {"raw": True} if raw else {}
     states = []
     for norm in generator.conditional_norms():
-        offsets = (None if x is None else ops.convert_to_numpy(x) for x in norm.fold(table))
+        offsets = (
+            None if x is None else ops.convert_to_numpy(x) for x in norm.fold(table, **options)
+        )
         states.append(NormState(FoldedOffsets(*offsets), *statistics(generator.spec, norm)))
     return states
 

@@ -19,7 +19,11 @@ from cgt_tf.layers.conditional_batch_norm import (
     ProjectedBatchNorm,
     TableBatchNorm,
 )
-from cgt_tf.layers.pseudo_class_batch_norm import PseudoClassBatchNorm, PseudoClassEmbedding
+from cgt_tf.layers.pseudo_class_batch_norm import (
+    PropagatedOffsets,
+    PseudoClassBatchNorm,
+    ScoreMatrix,
+)
 from cgt_tf.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding, SpectralLayer
 
 
@@ -62,17 +66,29 @@ CASES = {
         (IMAGES, BY_CLASS_AND_LATENT),
     ),
     "pseudo_class": (
-        lambda: PseudoClassBatchNorm(8, num_classes=3, num_pseudo_classes=4),
+        lambda: PseudoClassBatchNorm(8, offsets={"num_classes": 3, "num_pseudo_classes": 4}),
         (IMAGES, BY_CLASS),
     ),
     "pseudo_class_latent": (
-        lambda: PseudoClassBatchNorm(8, num_classes=3, num_pseudo_classes=4, latent_dim=2),
+        lambda: PseudoClassBatchNorm(
+            8,
+            offsets={
+                "num_classes": 3,
+                "num_pseudo_classes": 4,
+                "latent_dim": 2,
+                "spectral_norm": True,
+                "score_bias": True,
+                "prior_bias": True,
+                "latent_bias": True,
+            },
+        ),
         (IMAGES, BY_CLASS_AND_LATENT),
     ),
-    "pseudo_class_embedding": (
-        lambda: PseudoClassEmbedding(4, num_classes=3, num_pseudo_classes=5),
+    "propagated": (
+        lambda: PropagatedOffsets(4, num_classes=3, num_pseudo_classes=5),
         (CLASSES,),
     ),
+    "scores": (lambda: ScoreMatrix(5, use_bias=True), (normal(2, 5),)),
     "conv_outputs": (lambda: SpectralConv2D(5, outputs=3), (IMAGES,)),
     "affine_domains": (lambda: AffineBatchNorm(8, statistics=2), (IMAGES, BY_DOMAIN)),
     "table_domains": (

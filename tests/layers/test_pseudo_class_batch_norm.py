@@ -8,10 +8,14 @@ import tensorflow as tf
 from keras import ops
 
 from cgt_tf.layers.conditional_batch_norm import Condition, TableBatchNorm
-from cgt_tf.layers.pseudo_class_batch_norm import PseudoClassBatchNorm
+from cgt_tf.layers.pseudo_class_batch_norm import (
+    PropagatedOffsets,
+    PseudoClassBatchNorm,
+    ScoreMatrix,
+)
 
 GOLDENS = np.load(Path(__file__).parents[1] / "goldens" / "transfer_ccbn.npz")
-# Our variable -> the authors' layer, whose matrices are transposed unless they are scores.
+# Our part -> the letter of the authors' layers.
 PARTS = {"scale": "g", "shift": "b"}
 
 
@@ -28,118 +32,198 @@ def nhwc(x):
     return np.transpose(x, (0, 2, 3, 1))
 
 
-@pytest.fixture(params=[0, 2])
-def layer(request):
-    layer = PseudoClassBatchNorm(
-        3, num_classes=2, num_pseudo_classes=5, latent_dim=request.param, epsilon=1e-3
-    )
+def below(layer, variable):
+    """`scale/prior/kernel` of the variable's path."""
+    return variable.path.partition("/")[2]
+
+
+def build(latent_dim=0, **settings):
+    offsets = {"num_classes": 2, "num_pseudo_classes": 5, "latent_dim": latent_dim, **settings}
+    layer = PseudoClassBatchNorm(3, offsets=offsets, epsilon=1e-3)
     layer.build((None, 2, 4, 3))
     return layer
 
 
+@pytest.fixture(params=[0, 2])
+def layer(request):
+    return build(request.param)
+
+
+def parts(layer):
+    return (layer.scale, layer.shift)
+
+
 def test_variables_start_at_zero(layer):
-    shapes = {v.name: tuple(v.shape) for v in layer.trainable_variables}
-    expected = {"prior": (5, 3), "scores": (5, 2), "residual": (2, 3)}
-    if layer.latent_dim:
-        expected["latent"] = (2, 3)
-    assert shapes == {f"{p}_{name}": s for p in PARTS for name, s in expected.items()}
+    shapes = {below(layer, v): tuple(v.shape) for v in layer.trainable_variables}
+    expected = {"prior/kernel": (5, 3), "scores/kernel": (5, 2), "residual": (2, 3)}
+    if layer.scale.latent is not None:
+        expected["latent/kernel"] = (2, 3)
+    assert shapes == {f"{p}/{name}": s for p in PARTS for name, s in expected.items()}
     assert all(not np.any(v) for v in layer.trainable_variables)
+
+
+def test_biases_and_spectral_norms_add_their_variables():
+    biases = {"score_bias": True, "prior_bias": True, "latent_bias": True}
+    layer = build(2, spectral_norm=True, **biases)
+    names = {below(layer, v) for v in layer.scale.variables}
+    kinds = {f"scale/{part}/{x}" for part in ("prior", "scores", "latent") for x in "kb"}
+    expected = {k.replace("/k", "/kernel").replace("/b", "/bias") for k in kinds}
+    expected |= {f"scale/{part}/u" for part in ("prior", "scores", "latent")} | {"scale/residual"}
+    assert names == {name.removeprefix("scale/") for name in expected} or names == expected
 
 
 def test_tables_are_mixed_priors_plus_residuals(layer):
     randomize(layer)
-    values = {v.name: ops.convert_to_numpy(v) for v in layer.trainable_variables}
-    for part, actual in zip(PARTS, layer.class_tables(), strict=True):
-        expected = np.stack(
-            [
-                sum(values[f"{part}_scores"][n, m] * values[f"{part}_prior"][n] for n in range(5))
-                + values[f"{part}_residual"][m]
-                for m in range(2)
-            ]
-        )
-        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+    for part in parts(layer):
+        prior, scores = (ops.convert_to_numpy(x.kernel) for x in (part.prior, part.scores))
+        residual = ops.convert_to_numpy(part.residual)
+        expected = [sum(scores[n, m] * prior[n] for n in range(5)) + residual[m] for m in range(2)]
+        np.testing.assert_allclose(part.table(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_without_pseudo_classes_there_are_residuals_alone():
+    layer = build(num_pseudo_classes=0)
+    assert {below(layer, v) for v in layer.trainable_variables} == {
+        f"{part}/residual" for part in PARTS
+    }
+    randomize(layer)
+    np.testing.assert_array_equal(layer.scale.table(), layer.scale.residual)
+
+
+def test_without_residuals_there_are_pseudo_classes_alone():
+    layer = build(residual=False)
+    randomize(layer)
+    expected = ops.convert_to_numpy(layer.shift.scores.kernel).T @ ops.convert_to_numpy(
+        layer.shift.prior.kernel
+    )
+    np.testing.assert_allclose(layer.shift.table(), expected, rtol=1e-5, atol=1e-6)
+    assert layer.shift.residual is None
+
+
+def test_scores_are_shared():
+    scores = {part: ScoreMatrix(2, name="scores") for part in PARTS}
+    offsets = {"num_classes": 2, "num_pseudo_classes": 5}
+    layers = [PseudoClassBatchNorm(3, offsets=offsets, scores=scores) for _ in range(2)]
+    for layer in layers:
+        layer.build((None, 2, 4, 3))
+    first, second = layers
+    assert first.scale.scores is second.scale.scores is scores["scale"]
+    assert first.scale.scores is not first.shift.scores
+    randomize(first)
+    randomize(second)
+    before = ops.convert_to_numpy(second.scale.table())
+    first.scale.scores.kernel.assign(np.ones((5, 2)))
+    assert np.abs(second.scale.table() - before).max() > 0.1
 
 
 def test_modulation_is_in_offset_form(layer):
     """All at zero, the scale is 1 and the shift 0, whatever class and latent."""
-    condition = Condition(np.eye(2, dtype=np.float32), normal(2, 2) if layer.latent_dim else None)
-    scale, shift = layer.modulation(condition, False)
+    z = None if layer.scale.latent is None else normal(2, 2)
+    scale, shift = layer.modulation(Condition(np.eye(2, dtype=np.float32), z), False)
     np.testing.assert_array_equal(scale, np.ones((2, 3)))
     np.testing.assert_array_equal(shift, np.zeros((2, 3)))
 
 
 def test_one_hot_scores_restore_an_old_class(layer):
     randomize(layer)
-    old = TableBatchNorm(3, num_classes=5, latent_dim=layer.latent_dim, epsilon=1e-3)
+    dim = 0 if layer.scale.latent is None else 2
+    old = TableBatchNorm(3, num_classes=5, latent_dim=dim, epsilon=1e-3)
     old.build((None, 2, 4, 3))
-    for part in PARTS:
-        getattr(old, f"{part}_table").assign(getattr(layer, f"{part}_prior"))
-        getattr(layer, f"{part}_scores").assign(np.eye(5)[:, [4, 1]])
-        getattr(layer, f"{part}_residual").assign(np.zeros((2, 3)))
-        if layer.latent_dim:
-            getattr(old, f"{part}_latent").assign(getattr(layer, f"{part}_latent"))
-    x, z = normal(2, 2, 4, 3), normal(2, 2, seed=1) if layer.latent_dim else None
+    for name, part in zip(PARTS, parts(layer), strict=True):
+        getattr(old, f"{name}_table").assign(part.prior.kernel)
+        part.scores.kernel.assign(np.eye(5)[:, [4, 1]])
+        part.residual.assign(np.zeros((2, 3)))
+        if dim:
+            getattr(old, f"{name}_latent").assign(part.latent.kernel)
+    x, z = normal(2, 2, 4, 3), normal(2, 2, seed=1) if dim else None
     new = layer(x, Condition(np.eye(2, dtype=np.float32), z))
     expected = old(x, Condition(np.eye(5, dtype=np.float32)[[4, 1]], z))
     np.testing.assert_allclose(new, expected, atol=1e-6)
 
 
-def test_folds_to_the_new_classes_tables(layer):
+@pytest.mark.parametrize("latent_dim", [0, 2])
+@pytest.mark.parametrize("spectral_norm", [False, True])
+def test_folded_tables_give_the_same_modulation(latent_dim, spectral_norm):
+    biases = {"score_bias": True, "prior_bias": True, "latent_bias": latent_dim > 0}
+    layer = build(latent_dim, spectral_norm=spectral_norm, **biases)
     randomize(layer)
-    folded = layer.fold(embeddings=None)
-    for actual, expected in zip(folded, layer.class_tables(), strict=False):
-        np.testing.assert_array_equal(actual, expected)
-    assert (folded.scale_latent is None) == (layer.latent_dim == 0)
+    folded = layer.fold()
+    z = normal(2, latent_dim, seed=1) if latent_dim else None
+    actual = layer.modulation(Condition(np.eye(2, dtype=np.float32), z), False)
+    scale, shift = 1 + folded.scale, folded.shift
+    if latent_dim:
+        scale, shift = scale + z @ folded.scale_latent, shift + z @ folded.shift_latent
+    np.testing.assert_allclose(actual[0], scale, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(actual[1], shift, rtol=1e-5, atol=1e-5)
 
 
 def test_config_round_trip(layer):
     config = layer.get_config()
     again = PseudoClassBatchNorm.from_config(config)
     assert again.get_config() == config
-    assert (again.num_classes, again.num_pseudo_classes) == (2, 5)
-    assert (again.latent_dim, again.epsilon) == (layer.latent_dim, 1e-3)
+    assert again.scale.settings == layer.scale.settings
+    assert again.epsilon == 1e-3
 
 
-def test_domains_are_rejected():
-    with pytest.raises(ValueError, match="one domain; fold it for several"):
-        PseudoClassBatchNorm(3, num_classes=2, num_pseudo_classes=5, domains=2)
+def test_an_embedding_is_looked_up_in_the_table():
+    embedding = PropagatedOffsets(4, num_classes=2, num_pseudo_classes=5)
+    embedding.build()
+    randomize(embedding)
+    weights = np.float32([[0.25, 0.75], [1, 0]])
+    expected = weights @ ops.convert_to_numpy(embedding.table())
+    np.testing.assert_allclose(embedding(weights), expected, rtol=1e-5, atol=1e-6)
 
 
-# Parity with the code the authors launched for CIFAR, which has no spectral norm here:
-# gain = 1 + P (C c + c0) + p0 + R c (+ Z z + z0). For one-hot c its biases are part of our scores
-# (c0 in every column) and residuals (p0 and z0 in every row).
+# Parity with the authors' code: the main one with spectral norms, the CIFAR one as it was launched
+# and in its hierarchical form.
+
+SETTINGS = {
+    "imagenet": {"spectral_norm": True, "score_bias": True, "latent_bias": True, "sn_eps": 1e-6},
+    "cifar": {"score_bias": True, "prior_bias": True},
+    "cifar_hier_shared": {"score_bias": True, "prior_bias": True, "latent_bias": True},
+}
+# The authors' layer -> ours; their matrices are transposed, unless they are scores.
+LAYERS = {"comb_layer": "scores", "prev_knowledge": "prior", "z_layer": "latent"}
 
 
-@pytest.fixture(params=["cifar", "cifar_hier_shared"])
+@pytest.fixture(params=SETTINGS)
 def golden(request):
     prefix = request.param + "/"
-    return {k.removeprefix(prefix): v for k, v in GOLDENS.items() if k.startswith(prefix)}
+    arrays = {k.removeprefix(prefix): v for k, v in GOLDENS.items() if k.startswith(prefix)}
+    return {**arrays, "settings": SETTINGS[request.param]}
+
+
+def latent_dim_of(golden):
+    return golden["condition"].shape[1] - 4
 
 
 def layer_of(golden):
-    state = {k.removeprefix("state/"): v for k, v in golden.items() if k.startswith("state/")}
-    latent_dim = golden["condition"].shape[1] - 4
+    offsets = {"num_classes": 4, "num_pseudo_classes": 9, "latent_dim": latent_dim_of(golden)}
     layer = PseudoClassBatchNorm(
-        12,
-        num_classes=4,
-        num_pseudo_classes=9,
-        latent_dim=latent_dim,
-        epsilon=float(golden["bn_eps"]),
+        12, offsets={**offsets, **golden["settings"]}, epsilon=float(golden["bn_eps"])
     )
     layer.build((None, 5, 5, 12))
-    for part, letter in PARTS.items():
-        prior, residual = state[f"prev_knowledge_{letter}.weight"], state[f"res_{letter}.weight"].T
-        scores = state[f"comb_layer_{letter}.weight"] + state[f"comb_layer_{letter}.bias"][:, None]
-        residual = residual + state[f"prev_knowledge_{letter}.bias"]
-        if latent_dim:
-            residual = residual + state[f"z_layer_{letter}.bias"]
-            getattr(layer, f"{part}_latent").assign(state[f"z_layer_{letter}.weight"].T)
-        getattr(layer, f"{part}_prior").assign(prior.T)
-        getattr(layer, f"{part}_scores").assign(scores)
-        getattr(layer, f"{part}_residual").assign(residual)
-    layer.moving_mean.assign(state["stored_mean"])
-    layer.moving_variance.assign(state["stored_var"])
+    for variable, name in their_names(layer, golden):
+        value = golden[f"state/{name}"]
+        variable.assign(value if value.shape == tuple(variable.shape) else value.T)
+    layer.moving_mean.assign(golden["state/stored_mean"])
+    layer.moving_variance.assign(golden["state/stored_var"])
     return layer
+
+
+def their_names(layer, golden):
+    """Each of our variables with the name of theirs."""
+    for part, letter in zip(parts(layer), PARTS.values(), strict=True):
+        yield part.residual, f"res_{letter}.weight"
+        for theirs, ours in LAYERS.items():
+            inner = getattr(part, ours)
+            if inner is None:
+                continue
+            yield inner.kernel, f"{theirs}_{letter}.weight"
+            if inner.use_bias:
+                yield inner.bias, f"{theirs}_{letter}.bias"
+            if inner.spectral_norm:
+                yield inner.u, f"{theirs}_{letter}.u0"
 
 
 def condition_of(golden):
@@ -147,9 +231,17 @@ def condition_of(golden):
     return Condition(one_hot, z if z.shape[1] else None)
 
 
+def test_every_array_of_their_state_is_used(golden):
+    used = {name for _, name in their_names(layer_of(golden), golden)}
+    state = {k.removeprefix("state/") for k in golden if k.startswith("state/")}
+    unused = {x for x in state - used if not x.endswith("sv0")}
+    # The projections of the pretrained layer, which the transfer layer only starts from.
+    assert {x.partition(".")[0] for x in unused} <= {"stored_mean", "stored_var", "gain", "bias"}
+
+
 def test_outputs_equal_the_authors_code(golden):
     layer, condition = layer_of(golden), condition_of(golden)
-    scale, shift = layer.modulation(condition, True)
+    scale, shift = layer.modulation(condition, False)
     np.testing.assert_allclose(scale, golden["train/gain"], atol=1e-5)
     np.testing.assert_allclose(shift, golden["train/bias"], atol=1e-5)
     x = nhwc(golden["x_nchw"])
@@ -157,29 +249,22 @@ def test_outputs_equal_the_authors_code(golden):
     np.testing.assert_allclose(y, nhwc(golden["train/output_nchw"]), atol=2e-5)
     np.testing.assert_allclose(layer.moving_mean, golden["train/stored_mean_after"], atol=1e-5)
     np.testing.assert_allclose(layer.moving_variance, golden["train/stored_var_after"], atol=1e-5)
+    for variable, name in their_names(layer, golden):
+        if name.endswith("u0"):
+            expected = golden[f"train/u0_after/{name.removesuffix('.u0')}"]
+            np.testing.assert_allclose(variable, expected, atol=1e-5, err_msg=name)
     y = layer(x, condition)
     np.testing.assert_allclose(y, nhwc(golden["eval_after_train/output_nchw"]), atol=2e-5)
 
 
 def test_gradients_equal_the_authors_code(golden):
     layer = layer_of(golden)
+    named = [x for x in their_names(layer, golden) if not x[1].endswith("u0")]
     with tf.GradientTape() as tape:
         y = layer(nhwc(golden["x_nchw"]), condition_of(golden), training=True)
         loss = tf.reduce_sum(y * nhwc(golden["upstream_nchw"]))
-    names = [v.name for v in layer.trainable_variables]
-    gradients = dict(
-        zip(names, tape.gradient(loss, [v.value for v in layer.trainable_variables]), strict=True)
-    )
-
-    def assert_equal(actual, name):
+    gradients = tape.gradient(loss, [variable.value for variable, _ in named])
+    for (_, name), actual in zip(named, gradients, strict=True):
         expected = golden[f"train/grad/{name}"]
+        actual = actual.numpy() if expected.shape == tuple(actual.shape) else actual.numpy().T
         np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4, err_msg=name)
-
-    for part, letter in PARTS.items():
-        assert_equal(tf.transpose(gradients[f"{part}_prior"]), f"prev_knowledge_{letter}.weight")
-        scores = gradients[f"{part}_scores"]
-        assert_equal(scores, f"comb_layer_{letter}.weight")
-        assert_equal(tf.reduce_sum(scores, axis=1), f"comb_layer_{letter}.bias")
-        assert_equal(tf.transpose(gradients[f"{part}_residual"]), f"res_{letter}.weight")
-        if layer.latent_dim:
-            assert_equal(tf.transpose(gradients[f"{part}_latent"]), f"z_layer_{letter}.weight")

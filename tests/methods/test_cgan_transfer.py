@@ -73,9 +73,9 @@ def build(source, **settings):
 def parts(gan, name):
     """All variables of one kind, e.g. "scores": scale and shift of every norm, in order."""
     return [
-        getattr(norm, f"{part}_{name}")
+        part.residual if name == "residual" else getattr(part, name).kernel
         for norm in gan.generator.conditional_norms()
-        for part in ("scale", "shift")
+        for part in (norm.scale, norm.shift)
     ]
 
 
@@ -97,13 +97,13 @@ def test_prior_is_the_sources_folded_offsets(source):
     for norm, state in zip(
         gan.generator.conditional_norms(), fold_norms(source.generator), strict=True
     ):
-        np.testing.assert_array_equal(norm.scale_prior, state.offsets.scale)
-        np.testing.assert_array_equal(norm.shift_prior, state.offsets.shift)
+        np.testing.assert_array_equal(norm.scale.prior.kernel, state.offsets.scale)
+        np.testing.assert_array_equal(norm.shift.prior.kernel, state.offsets.shift)
         np.testing.assert_array_equal(norm.moving_mean, state.moving_mean[0, 0])
         np.testing.assert_array_equal(norm.moving_variance, state.moving_variance[0, 0])
         if source.spec.hierarchical:
-            np.testing.assert_array_equal(norm.scale_latent, state.offsets.scale_latent)
-            np.testing.assert_array_equal(norm.shift_latent, state.offsets.shift_latent)
+            np.testing.assert_array_equal(norm.scale.latent.kernel, state.offsets.scale_latent)
+            np.testing.assert_array_equal(norm.shift.latent.kernel, state.offsets.shift_latent)
 
 
 def test_scores_start_around_one_over_n_and_residuals_at_zero(source):
@@ -188,9 +188,10 @@ def test_trained_and_frozen_variables(source):
     transfer, gan = build(source)
     (stage,) = transfer.stages()
     assert (stage.name, stage.steps) == ("propagate", Config().training.steps)
-    kinds = ["prior", "scores", "residual"] + ["latent"] * bool(source.spec.chunk_dim)
+    kinds = ["prior/kernel", "scores/kernel", "residual"]
+    kinds += ["latent/kernel"] * bool(source.spec.chunk_dim)
     expected = {
-        f"block_{i}/norm{j}/{part}_{kind}"
+        f"block_{i}/norm{j}/{part}/{kind}"
         for i in range(3)
         for j in (1, 2)
         for part in ("scale", "shift")
@@ -228,35 +229,52 @@ def test_trained_counts(source):
     transfer, gan = build(source)
     trained = select_variables(gan.generator.trainable_variables, transfer.stages()[0].generator)
     for kind, expected in expected_counts(source.spec, 3).items():
-        shapes = [v.shape for v in trained if v.name.endswith(kind)]
+        shapes = [v.shape for v in trained if f"/{kind}" in v.path]
         assert sum(int(np.prod(shape)) for shape in shapes) == expected, kind
 
 
-@pytest.mark.parametrize(
-    "spec, new_classes, prior, scores, residual, latent",
-    [
-        # 20 norm parts of 7392 channels a side in all; one offset for scale, one for shift.
-        (biggan_spec(128, 1000), 5, 14_784_000, 100_000, 73_920, 295_680),
-        (biggan_spec(32, 80), 20, 245_760, 19_200, 61_440, 0),
-    ],
-    ids=["imagenet", "cifar"],
-)
-def test_published_counts(spec, new_classes, prior, scores, residual, latent):
+# The ledger of trained variables in the released codes, of ImageNet to 5 classes and of 80 CIFAR
+# classes to 20, and of the paper's form.
+LEDGERS = {
+    "code_imagenet": (
+        biggan_spec(128, 1000),
+        5,
+        {"spectral_norm": True, "score_bias": True, "latent_bias": True},
+        {"prior": 14_784_000, "scores": 120_000, "residual": 73_920, "latent": 310_464},
+    ),
+    "code_cifar": (
+        biggan_spec(32, 80),
+        20,
+        {"score_bias": True, "prior_bias": True},
+        {"prior": 248_832, "scores": 20_160, "residual": 61_440, "latent": 0},
+    ),
+    "paper_imagenet": (
+        biggan_spec(128, 1000),
+        5,
+        {},
+        {"prior": 14_784_000, "scores": 100_000, "residual": 73_920, "latent": 295_680},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEDGERS)
+def test_published_counts(name):
     """At full width only the norms are built."""
-    counts = {"prior": prior, "scores": scores, "residual": residual, "latent": latent}
-    assert expected_counts(spec, new_classes) == counts
+    spec, new_classes, settings, expected = LEDGERS[name]
+    offsets = {"num_classes": new_classes, "num_pseudo_classes": spec.num_classes}
     norm = functools.partial(
-        PseudoClassBatchNorm,
-        num_classes=new_classes,
-        num_pseudo_classes=spec.num_classes,
-        latent_dim=spec.chunk_dim,
+        PseudoClassBatchNorm, offsets={**offsets, "latent_dim": spec.chunk_dim, **settings}
     )
-    built = dict.fromkeys(counts, 0)
+    built, tensors = dict.fromkeys(expected, 0), 0
     for layer in Generator(spec, norm=norm, spectral_norm=False).conditional_norms():
         layer.build((None, 4, 4, layer.channels))
         for variable in layer.trainable_variables:
-            built[variable.name.partition("_")[2]] += int(np.prod(variable.shape))
-    assert built == counts
+            kind = next(k for k in expected if f"/{k}" in variable.path)
+            built[kind] += int(np.prod(variable.shape))
+            tensors += 1
+    assert built == expected
+    if name == "code_imagenet":
+        assert tensors == 120
 
 
 # Penalties.

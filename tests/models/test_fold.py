@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from cgt_tf.layers.pseudo_class_batch_norm import PseudoClassBatchNorm, PseudoClassEmbedding
+from cgt_tf.layers.pseudo_class_batch_norm import PropagatedOffsets, PseudoClassBatchNorm
 from cgt_tf.models.fold import ExtendedGenerator, copy_statistics, copy_unconditional, fold_norms
 from cgt_tf.models.gan import create_generator
 from cgt_tf.models.spec import biggan_spec
@@ -58,10 +58,9 @@ def built_transfer(source):
     changes = {"num_classes": len(NEW), "shared_dim": shared_dim, "truncation_grid": ()}
     spec = dataclasses.replace(source.spec, **changes)
     classes = {"num_classes": len(NEW), "num_pseudo_classes": len(OLD)}
-    norm = functools.partial(
-        PseudoClassBatchNorm, latent_dim=spec.chunk_dim, epsilon=spec.bn_eps, **classes
-    )
-    embedding = PseudoClassEmbedding(6, name="class_embedding", **classes) if shared_dim else None
+    offsets = {**classes, "latent_dim": spec.chunk_dim}
+    norm = functools.partial(PseudoClassBatchNorm, offsets=offsets, epsilon=spec.bn_eps)
+    embedding = PropagatedOffsets(6, name="class_embedding", **classes) if shared_dim else None
     return create_generator(spec, norm=norm, embedding=embedding, spectral_norm=False)
 
 
