@@ -4,14 +4,19 @@ import dataclasses
 
 from cgt_tf.errors import InputError
 
-METHODS = ("cgan_transfer", "scratch")
+METHODS = ("cgan_transfer", "bsa_adv", "scratch", "transfergan", "freeze_d", "bsa")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 REDUCTIONS = ("mean", "sum")
+CLASS_INITS = ("mean_old", "normal")
+METHOD_STAGES = ("propagate", "fine_tune")
+SCORES_INITS = ("uniform", "nearest", "random", "orthogonal")
+RESIDUAL_INITS = ("zeros", "normal", "orthogonal", "mean_old")
 METRICS = (
     *("fid", "kmmd", "kid", "is", "prdc", "fid_infinity", "intra_fid", "intra_kid"),
     *("diversity", "accuracy", "nearest"),
 )
 PROTOCOLS = ("run", "fid5k_heldout", "fid10k_heldout", "fid50k_train", "paper")
+AUGMENTATIONS = ("color", "translation", "cutout")
 LABEL_SAMPLINGS = ("uniform", "as_data")
 
 
@@ -57,13 +62,50 @@ class ModelConfig:
 
 @dataclasses.dataclass(kw_only=True)
 class MethodConfig:
-    """The transfer method; regularisers as in methods' scripts (section 4.2 of the paper)."""
+    """The transfer method; regularisers as in the authors' scripts (section 4.2 of the paper).
 
-    name: str = _knob("cgan_transfer", "cgan_transfer or scratch")
+    The defaults are the paper's; what its released code does is in configs/presets/.
+    """
+
+    name: str = _knob("cgan_transfer", "see the table of methods in the README")
     l1_scores: float = _knob(0.01, "weight of |S|")
     l2_residual: float = _knob(0.1, "weight of R^2")
     reduction: str = _knob("mean", "over each tensor; tensors are summed")
-    scores_std: float = _knob(0.005, "spread of the initial scores around 1 / N")
+    stage: str = _knob("propagate", "propagate, or fine_tune from the run `start` (section 5.4)")
+    start: str = _knob("", "directory of the run whose weights fine_tune starts from")
+    start_checkpoint: str = _knob("best", "of that run: best, last or a step")
+    propagate: bool = _knob(True, "pseudo-classes and scores; False: residuals alone")
+    train_prior: bool = _knob(True, "whether the pseudo-classes are trained")
+    residual: bool = _knob(True, "whether new classes have residuals")
+    per_layer_scores: bool = _knob(True, "False: one set of scores for all layers")
+    scores_init: str = _knob("uniform", "1 / N, or nearest, random, orthogonal; see scores_std")
+    scores_std: float = _knob(0.005, "normal noise on the initial scores, but orthogonal ones")
+    nearest_classes: int = _knob(5, "old classes that scores_init=nearest divides among")
+    residual_init: str = _knob("zeros", "or normal (spread 0.02), orthogonal, mean_old")
+    spectral_norm: bool = _knob(False, "on pseudo-classes, scores and latent projections")
+    score_bias: bool = _knob(False, "a bias of the scores, common to the new classes")
+    prior_bias: bool = _knob(False, "a bias next to the pseudo-classes")
+    latent_bias: bool = _knob(False, "a bias next to the latent projections")
+    class_init: str = _knob("mean_old", "of transfergan: mean_old, or normal with their spread")
+    class_init_std: float = _knob(0.1, "of transfergan: normal noise on the mean of the old")
+
+
+@dataclasses.dataclass(kw_only=True)
+class BSAConfig:
+    """The method `bsa`, see `methods.bsa`; `generator` has the step size of all not named here."""
+
+    code_learning_rate: float = _knob(0.05, "of the images' codes")
+    class_learning_rate: float = _knob(1e-3, "of the class vectors, where norms share them")
+    linear_learning_rate: float = _knob(1e-7, "of the first linear layer's kernel")
+    decay: float = _knob(0.2, "factor of all step sizes every `decay_every` steps")
+    decay_every: int = _knob(3000, "steps")
+    code_noise: float = _knob(0.01, "spread of the noise on codes")
+    emd: float = _knob(0.1, "weight of the distance between codes and normal draws")
+    regularizer: float = _knob(0.02, "weight of the class vectors' or tables' squares")
+    perceptual: float = _knob(0.001, "weight of each feature map's difference")
+    perceptual_net: str = _knob(
+        "", "vgg16:<weights file> or a .keras file of images in [-1, 1]; empty: no such term"
+    )
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -74,6 +116,7 @@ class OptimizerConfig:
     beta_1: float = _knob(0.0, "decay of the mean gradient")
     beta_2: float = _knob(0.999, "decay of the mean squared gradient")
     epsilon: float = _knob(1e-6, "added to the root of the squared gradient")
+    rampup_steps: int = _knob(0, "updates over which the step size grows from 0, linearly")
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -84,7 +127,21 @@ class DiscriminatorConfig(OptimizerConfig):
     warmup_steps: int = _knob(
         0, "updates of it alone, against the frozen starting generator, before step 1"
     )
+    freeze_blocks: int = _knob(
+        0, "image-side blocks that stay as in the source; 0: none (freeze_d: half of them)"
+    )
     learning_rate: float = _knob(4e-4, "step size")
+
+
+@dataclasses.dataclass(kw_only=True)
+class AugmentationConfig:
+    """What happens to every image that D sees, real and generated; see `data.augment`."""
+
+    policy: tuple[str, ...] = _knob((), f"in this order, of {', '.join(AUGMENTATIONS)}; empty: off")
+    adaptive: bool = _knob(False, "ADA: each with a probability that follows D's overfitting")
+    ada_target: float = _knob(0.6, "mean sign of D(real) that the probability is steered to")
+    ada_kimg: float = _knob(100.0, "thousand images from probability 0 to 1; from scratch: 500")
+    ada_every: int = _knob(4, "steps between its changes")
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -97,6 +154,15 @@ class TrainingConfig:
     d_steps: int = _knob(1, "discriminator updates a generator update")
     ema_decay: float = _knob(0.999, "of the generator; 0: no averaging")
     ema_start: int = _knob(0, "until this step the average is the generator itself")
+    ema_rampup: bool = _knob(False, "decay of at most (1 + t) / (10 + t), t steps after ema_start")
+    r1_gamma: float = _knob(0.0, "R1: weight of half the squared gradient of D(real); 0: none")
+    r1_every: int = _knob(16, "D updates from one R1 to the next, which counts as often")
+    ramp_start: int = _knob(0, "step at which D's class part starts to count; see ramp_end")
+    ramp_end: int = _knob(0, "step from which D's class part counts fully; 0: no such ramp")
+    collapse_share: float = _knob(
+        0.3, "alarm below this variance_ratio (of evaluation.metrics=diversity); 0: off"
+    )
+    early_stop: int = _knob(0, "evaluations without a lower FID that end the run; 0: never")
     strategy: str = _knob("auto", "auto | one_device | mirrored | multi_worker")
     deterministic: bool = _knob(True, "deterministic TensorFlow ops: resume is exact")
     log_every: int = _knob(20, "steps between lines of stats.jsonl")
@@ -141,8 +207,10 @@ class Config:
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     method: MethodConfig = dataclasses.field(default_factory=MethodConfig)
+    bsa: BSAConfig = dataclasses.field(default_factory=BSAConfig)
     generator: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     discriminator: DiscriminatorConfig = dataclasses.field(default_factory=DiscriminatorConfig)
+    augmentation: AugmentationConfig = dataclasses.field(default_factory=AugmentationConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
 
@@ -151,6 +219,18 @@ def validate(config: Config) -> None:
     """Raises InputError for the first value out of its range; needs no TensorFlow."""
     _one_of("method.name", config.method.name, METHODS)
     _one_of("method.reduction", config.method.reduction, REDUCTIONS)
+    _one_of("method.class_init", config.method.class_init, CLASS_INITS)
+    _one_of("method.stage", config.method.stage, METHOD_STAGES)
+    _one_of("method.scores_init", config.method.scores_init, SCORES_INITS)
+    _one_of("method.residual_init", config.method.residual_init, RESIDUAL_INITS)
+    _at_least("method.nearest_classes", config.method.nearest_classes, 1)
+    if not (config.method.propagate or config.method.residual):
+        raise InputError("--config.method.propagate and --config.method.residual are both False")
+    if (config.method.stage == "fine_tune") != bool(config.method.start):
+        raise InputError(
+            "--config.method.stage=fine_tune and --config.method.start=<run> go together, got "
+            f"{config.method.stage!r} and {config.method.start!r}"
+        )
     _one_of("training.strategy", config.training.strategy, STRATEGIES)
     for metric in config.evaluation.metrics:
         _one_of("evaluation.metrics", metric, METRICS)
@@ -160,6 +240,7 @@ def validate(config: Config) -> None:
         _at_least(f"training.{name}", getattr(config.training, name), 1)
     for name in ("sample_every", "checkpoint_every", "ema_start"):
         _at_least(f"training.{name}", getattr(config.training, name), 0)
+    _check_small_data_help(config)
     _at_least("evaluation.num_samples", config.evaluation.num_samples, 2)
     _at_least("evaluation.batch_size", config.evaluation.batch_size, 1)
     _at_least("evaluation.every", config.evaluation.every, 0)
@@ -175,10 +256,17 @@ def validate(config: Config) -> None:
     for group in ("generator", "discriminator"):
         optimizer = getattr(config, group)
         _at_least(f"{group}.learning_rate", optimizer.learning_rate, 0)
+        _at_least(f"{group}.rampup_steps", optimizer.rampup_steps, 0)
         for beta in ("beta_1", "beta_2"):
             _below_one(f"{group}.{beta}", getattr(optimizer, beta))
     _below_one("training.ema_decay", config.training.ema_decay)
     _at_least("discriminator.warmup_steps", config.discriminator.warmup_steps, 0)
+    _at_least("discriminator.freeze_blocks", config.discriminator.freeze_blocks, 0)
+    _at_least("method.class_init_std", config.method.class_init_std, 0)
+    for field in dataclasses.fields(config.bsa):
+        if field.name != "perceptual_net":
+            least = 1 if field.name == "decay_every" else 0
+            _at_least(f"bsa.{field.name}", getattr(config.bsa, field.name), least)
     if not 0 < config.source_truncation <= 1:
         raise InputError(
             f"--config.source_truncation must be in (0, 1], got {config.source_truncation}"
@@ -187,6 +275,32 @@ def validate(config: Config) -> None:
         raise InputError("--config.data.train must name a dataset or a directory, got ''")
     if config.method.name != "scratch" and not config.source:
         raise InputError(f"--config.source must be a handle for {config.method.name}, got ''")
+
+
+def _check_small_data_help(config: Config) -> None:
+    training, augmentation = config.training, config.augmentation
+    for operation in augmentation.policy:
+        _one_of("augmentation.policy", operation, AUGMENTATIONS)
+    if augmentation.adaptive and not augmentation.policy:
+        raise InputError(
+            "--config.augmentation.adaptive needs --config.augmentation.policy, got ''"
+        )
+    _at_least("augmentation.ada_every", augmentation.ada_every, 1)
+    if augmentation.ada_kimg <= 0:
+        raise InputError(
+            f"--config.augmentation.ada_kimg must be above 0, got {augmentation.ada_kimg}"
+        )
+    for name in ("r1_gamma", "ramp_start", "ramp_end", "collapse_share", "early_stop"):
+        _at_least(f"training.{name}", getattr(training, name), 0)
+    _at_least("training.r1_every", training.r1_every, 1)
+    if training.ramp_end or training.ramp_start:
+        _at_least("training.ramp_end", training.ramp_end, training.ramp_start + 1)
+    if training.early_stop and not (config.evaluation.every and "fid" in config.evaluation.metrics):
+        raise InputError(
+            "--config.training.early_stop needs fid among --config.evaluation.metrics and "
+            f"--config.evaluation.every above 0, got {', '.join(config.evaluation.metrics)!r} "
+            f"and {config.evaluation.every}"
+        )
 
 
 def _check_protocol(evaluation: EvaluationConfig) -> None:

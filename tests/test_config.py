@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from cgt_tf.config import Config, from_dict, to_dict, validate
+from cgt_tf.config import METHODS, Config, from_dict, to_dict, validate
 from cgt_tf.errors import InputError
 
 
@@ -27,14 +27,19 @@ def test_defaults_are_valid():
 @pytest.mark.parametrize(
     "name, value, message",
     [
-        ("method.name", "magic", "must be one of cgan_transfer, scratch, got 'magic'"),
+        ("method.name", "magic", f"must be one of {', '.join(METHODS)}, got 'magic'"),
         ("method.reduction", "max", "must be one of mean, sum, got 'max'"),
         (
             "training.strategy",
             "tpu",
             "must be one of auto, one_device, mirrored, multi_worker, got 'tpu'",
         ),
-        ("evaluation.metrics", ("fid", "psnr"), "must be one of fid, kmmd, got 'psnr'"),
+        (
+            "evaluation.metrics",
+            ("fid", "psnr"),
+            "must be one of fid, kmmd, kid, is, prdc, fid_infinity, intra_fid, intra_kid, diversity, "
+            "accuracy, nearest, got 'psnr'",
+        ),
         ("training.steps", 0, "must be at least 1, got 0"),
         ("training.batch_size", 0, "must be at least 1, got 0"),
         ("training.accumulation", 0, "must be at least 1, got 0"),

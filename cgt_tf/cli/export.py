@@ -4,7 +4,8 @@
   cgt-export --workdir=runs/source --format=native --output=models/source
 
 saved_model: old and new classes in one SavedModel under <output>/<version>/, for TensorFlow Serving
-or any Python with tensorflow. native: the run's own networks, for --config.source=model:<output>.
+or any Python with tensorflow. native: the same for
+--config.source=model:<output>, with the discriminator; of a run of scratch, its own networks.
 """
 
 from absl import flags
@@ -22,18 +23,23 @@ def main(argv):
     common.require(_WORKDIR.value, "--workdir", "directory of a run")
     common.require(_OUTPUT.value, "--output", "directory to write")
 
-    from cgt_tf.cli import wiring
+    from cgt_tf.training.saved_run import SavedRun
 
-    run, session, step = wiring.open_run(_WORKDIR.value, _CHECKPOINT.value)
+    run = SavedRun.open(_WORKDIR.value, _CHECKPOINT.value)
     if _FORMAT.value == "native":
-        path = session.save_native(run, _OUTPUT.value, step)
-        print(f"checkpoint of step {step} written; use it with --config.source=model:{path}")
+        from cgt_tf.importers.native import save_model
+
+        path = save_model(run.as_source(), _OUTPUT.value, run.provenance())
+        print(f"checkpoint of step {run.step} written; use it with --config.source=model:{path}")
         return
     from cgt_tf.export.saved_model import export_saved_model
 
-    extended = session.method.extended(session.gan)
+    extended = run.method.extended(run.gan)
     path = export_saved_model(extended, _OUTPUT.value)
-    print(f"checkpoint of step {step}, {extended.spec.num_classes} classes, written to {path}")
+    if run.config.method.name != "scratch" and extended.class_names == run.gan.class_names:
+        print("the new classes only: this run has changed the weights that the old ones need")
+    classes = extended.spec.num_classes
+    print(f"checkpoint of step {run.step}, {classes} classes, written to {path}")
 
 
 def entry_point():

@@ -68,10 +68,12 @@ def main(argv):
         imported = _with_standing_statistics(imported)
     gan = to_gan(imported)
     if _TO.value == "pth":
-        from cgt_tf.importers.biggan_pytorch import write_pth
+        from cgt_tf.importers.biggan_pytorch import export_notes, write_pth
 
         for path in write_pth(gan, output):
             print(f"written: {path}")
+        for note in export_notes(gan.spec):
+            print(f"note: {note}")
         return 0
     from cgt_tf.importers.native import save_model
 

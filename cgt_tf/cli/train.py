@@ -28,7 +28,7 @@ def main(argv):
     if not _DRY_RUN.value:
         common.require(_WORKDIR.value, "--workdir", "directory of the run")
 
-    from cgt_tf.cli import wiring
+    from cgt_tf.cli import session_scores, wiring
     from cgt_tf.training.hooks import NonFiniteLossError
     from cgt_tf.training.loop import TrainingRun
     from cgt_tf.training.run_dir import RunDir
@@ -40,12 +40,15 @@ def main(argv):
         print(session.summary())
         return
     print(session.summary(), flush=True)
-    evaluator = session.evaluator() if config.evaluation.every else None
+    evaluator = session_scores.training_evaluator(session) if config.evaluation.every else None
     run = RunDir(_WORKDIR.value, is_chief(session.strategy))
     run.open(config, session.gan.class_names)
 
+    if not run.saved_steps():
+        session.method.prepare(session.gan, session.train_images)
+
     def evaluate(sample, step):
-        return session.scores(evaluator, sample, step)
+        return session_scores.training_scores(session, evaluator, sample, step)
 
     training = TrainingRun(
         config,

@@ -1,4 +1,4 @@
-"""What the commands share: from a config to networks, data and an evaluator."""
+"""What the commands share: from a config to networks and data."""
 
 import dataclasses
 from collections.abc import Callable
@@ -7,24 +7,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cgt_tf import config as configs
 from cgt_tf.config import Config
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.data.pipeline import to_uint8
 from cgt_tf.data.sources import load_train_and_heldout
-from cgt_tf.errors import InputError
-from cgt_tf.evaluation.features import load_feature_net
-from cgt_tf.evaluation.protocol import Evaluator
 from cgt_tf.export.saved_model import load_saved_model
 from cgt_tf.export.serving import latents_from_seeds
-from cgt_tf.importers.native import save_model
 from cgt_tf.importers.registry import is_handle, load_source
 from cgt_tf.methods.base import DataSpec, TransferMethod, select_variables
 from cgt_tf.methods.registry import create_method
 from cgt_tf.models.fold import ExtendedGenerator
 from cgt_tf.models.gan import Gan
 from cgt_tf.training.run_dir import RunDir
-from cgt_tf.training.saved_run import read_source, restore
+from cgt_tf.training.saved_run import SavedRun, read_source, restore
 from cgt_tf.training.strategy import create_strategy
 
 
@@ -38,7 +33,7 @@ class Session:
     gan: Gan
     train_images: ImageSet | None
     heldout: ImageSet | None
-    source_has_discriminator: bool
+    source: Gan | None
 
     @classmethod
     def create(cls, config: Config, class_names: tuple[str, ...] | None = None) -> "Session":
@@ -56,55 +51,10 @@ class Session:
                 train_images, heldout = load_data(config, resolution)
                 class_names = train_images.class_names
             gan = method.build(source, DataSpec(class_names, resolution))
-        has_discriminator = source is not None and source.discriminator is not None
-        return cls(config, strategy, method, gan, train_images, heldout, has_discriminator)
-
-    def evaluator(self) -> Evaluator:
-        """Scores against the held-out images, or the training images where there are none."""
-        evaluation = self.config.evaluation
-        return Evaluator(
-            load_feature_net(evaluation.features),
-            self.heldout or self.train_images,
-            evaluation.num_samples,
-            evaluation.metrics,
-            evaluation.batch_size,
-            self.config.seed,
-            reference_is_training=self.heldout is None,
-        )
-
-    def evaluate(self, evaluator: Evaluator, sample, step: int) -> dict:
-        """The full result of one evaluation of `sample(z, labels)`."""
-        spec = self.gan.spec
-        return evaluator.evaluate(
-            sample,
-            spec.num_classes,
-            spec.dim_z,
-            checkpoint_step=step,
-            bn_statistics="running",
-            class_names=self.gan.class_names,
-        )
-
-    def scores(self, evaluator: Evaluator, sample, step: int) -> dict[str, float]:
-        """The numbers of `evaluate` alone, as stats.jsonl has them."""
-        result = self.evaluate(evaluator, sample, step)
-        scores = dict(result["metrics"])
-        if result["accuracy"]:
-            scores["accuracy"] = result["accuracy"]["overall"]
-        return scores
-
-    def sample_function(self):
-        """Compiled `sample(z, labels)` -> float32 images of the new classes."""
-        return tf.function(lambda z, labels: self.gan.generator(z, labels)[0], autograph=False)
-
-    def save_native(self, run: RunDir, directory: str, step: int):
-        """Writes old and new classes as a source for further transfers."""
-        provenance = {
-            "run": run.path.name,
-            "step": step,
-            "generator_average": self.config.training.ema_decay,
-            "config": configs.to_dict(self.config),
-        }
-        return save_model(self.method.as_source(self.gan), directory, provenance)
+        if config.method.start and train_images is not None:
+            start = SavedRun.open(config.method.start, config.method.start_checkpoint)
+            method.continue_from(gan, start.gan)
+        return cls(config, strategy, method, gan, train_images, heldout, source)
 
     def _discriminator_origin(self) -> str:
         config = self.config.discriminator
@@ -112,10 +62,8 @@ class Session:
             return "trained from random initialisation"
         warm_up = f", {config.warmup_steps} steps alone first" if config.warmup_steps else ""
         if config.source:
-            return (
-                f"{config.source}, made for another generator's images, new class table{warm_up}"
-            )
-        if self.source_has_discriminator:
+            return f"{config.source}, made for another generator's images, new class table{warm_up}"
+        if self.source.discriminator is not None:
             return f"the source's own, new class table{warm_up}"
         return (
             f"a fresh one, as the source has none{warm_up}; it starts without any knowledge of "
@@ -170,27 +118,6 @@ def load_data(config: Config, resolution: int) -> tuple[ImageSet, ImageSet | Non
     )
 
 
-def open_run(
-    workdir: str, checkpoint: str, *, images: bool = False, heldout: str = ""
-) -> tuple[RunDir, Session, int]:
-    """A finished or running run with its averaged generator of a checkpoint, on one device.
-
-    Args:
-        workdir: the run's directory.
-        checkpoint: `best`, `last` or a step.
-        images: whether to read the run's images too.
-        heldout: data spec of other held-out images than the run's.
-    """
-    run = RunDir(workdir)
-    config = run.load_config()
-    run.resolve_checkpoint(checkpoint)
-    config.training.strategy = "one_device"
-    if heldout:
-        config.data.heldout = heldout
-    session = Session.create(config, None if images else run.class_names())
-    return run, session, session.restore(run, checkpoint)
-
-
 @dataclasses.dataclass(frozen=True)
 class Sampler:
     """Samples of a run or of a SavedModel.
@@ -214,8 +141,8 @@ def open_sampler(model: str, checkpoint: str) -> Sampler:
     if not RunDir(model).exists:
         served = load_saved_model(model)
         return Sampler(served.class_names, served.class_names, served.sample)
-    _, session, _ = open_run(model, checkpoint)
-    return _sampler(session.method.extended(session.gan), session.gan.class_names)
+    run = SavedRun.open(model, checkpoint)
+    return _sampler(run.method.extended(run.gan), run.gan.class_names)
 
 
 def _sampler(extended: ExtendedGenerator, new_classes: list[str]) -> Sampler:

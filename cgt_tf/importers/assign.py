@@ -158,8 +158,6 @@ def collect(network, rules: list[Rule]) -> dict[str, np.ndarray]:
     """The foreign tensors that a table makes of a network's variables."""
     variables = {v.path.partition("/")[2]: v for v in network.variables}
     return {
-        rule.source: np.ascontiguousarray(
-            rule.layout.write(ops.convert_to_numpy(variables[rule.target]))
-        )
+        rule.source: rule.layout.write(ops.convert_to_numpy(variables[rule.target])).copy("C")
         for rule in rules
     }

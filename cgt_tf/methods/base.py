@@ -25,6 +25,31 @@ class DataSpec:
 
 
 @dataclasses.dataclass(frozen=True)
+class Reconstruction:
+    """What a stage minimises that has no discriminator.
+
+    Attributes:
+        loss: called with images float32 [b, R, R, 3] in [-1, 1], their labels int32 [b], their
+            indices in the training set int64 [b], and normal draws float32 [b, draws, dim_z];
+            the parts of the loss, means over the batch, by name.
+        variables: what is trained besides the generator's, e.g. a code for each image; empty before
+            `TransferMethod.prepare`, when a checkpoint's networks can only be read.
+        learning_rates: step sizes by regular expression of a variable's name, the first that
+            matches; `config.generator.learning_rate` for all others.
+        decay: factor of all step sizes every `decay_every` steps.
+        decay_every: see `decay`.
+        draws: how many draws of z an image needs.
+    """
+
+    loss: Callable[..., dict[str, Any]]
+    variables: tuple = ()
+    learning_rates: dict[str, float] = dataclasses.field(default_factory=dict)
+    decay: float = 1.0
+    decay_every: int = 1
+    draws: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
 class Stage:
     """A part of training with its own trained variables.
 
@@ -35,6 +60,7 @@ class Stage:
         discriminator: the same for the discriminator.
         penalties: called without arguments once a generator update; scalar tensors by name, added
             to the generator's loss.
+        reconstruction: makes the stage a supervised one, of the generator alone.
     """
 
     name: str
@@ -42,6 +68,7 @@ class Stage:
     generator: tuple[str, ...] = (".*",)
     discriminator: tuple[str, ...] = (".*",)
     penalties: Callable[[], dict[str, Any]] = dict
+    reconstruction: Reconstruction | None = None
 
 
 class TransferMethod:
@@ -60,6 +87,12 @@ class TransferMethod:
 
     def prepare(self, gan: Gan, data: Any) -> None:
         """Work before the first step, e.g. inverting the images; nothing by default."""
+
+    def continue_from(self, gan: Gan, previous: Gan) -> None:
+        """Starts from the networks of an earlier run, for methods whose config can name one."""
+        raise InputError(
+            f"--config.method.start is for cgan_transfer, got {self.config.method.name}"
+        )
 
     def stages(self) -> tuple[Stage, ...]:
         """The stages of training, in order."""

@@ -2,12 +2,20 @@
 
 from cgt_tf.config import Config
 from cgt_tf.methods.base import TransferMethod
+from cgt_tf.methods.bsa import BSA
+from cgt_tf.methods.bsa_adv import BSAAdversarial
 from cgt_tf.methods.cgan_transfer import CGANTransfer
+from cgt_tf.methods.freeze_d import FreezeD
 from cgt_tf.methods.scratch import Scratch
+from cgt_tf.methods.transfergan import TransferGAN
 
 METHODS: dict[str, type[TransferMethod]] = {
     "cgan_transfer": CGANTransfer,
+    "bsa_adv": BSAAdversarial,
     "scratch": Scratch,
+    "transfergan": TransferGAN,
+    "freeze_d": FreezeD,
+    "bsa": BSA,
 }
 
 

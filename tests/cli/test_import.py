@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from command_line import run
 
 from cgt_tf.importers.registry import load_source

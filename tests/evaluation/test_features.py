@@ -1,5 +1,6 @@
 """Feature networks: handles, resizing, batching and what is refused."""
 
+import subprocess
 import sys
 import types
 import zipfile
@@ -10,8 +11,9 @@ import pytest
 import tensorflow as tf
 
 from cgt_tf.errors import InputError
-from cgt_tf.evaluation import features
-from cgt_tf.evaluation.features import FeatureNet, extract, load_feature_net
+from cgt_tf.evaluation.extraction import Extractor
+from cgt_tf.evaluation.feature_net import FeatureNet
+from cgt_tf.evaluation.features import load_feature_net
 
 
 def make_classifier(resolution=8, names=("features", "logits")):
@@ -21,6 +23,10 @@ def make_classifier(resolution=8, names=("features", "logits")):
     hidden = keras.layers.GlobalAveragePooling2D()(hidden)
     hidden = keras.layers.Dense(6, activation="relu", name=names[0])(hidden)
     return keras.Model(inputs, keras.layers.Dense(3, name=names[1])(hidden))
+
+
+def extract(net, images, batch_size=100):
+    return Extractor(net, batch_size)(images).features
 
 
 @pytest.fixture(scope="module")
@@ -61,16 +67,15 @@ def test_without_a_features_layer_the_input_of_the_last_layer_counts(tmp_path, i
     model.save(tmp_path / "net.keras")
     net = load_feature_net(str(tmp_path / "net.keras"))
     np.testing.assert_allclose(extract(net, images), expected_features(model, images), atol=1e-5)
-    predictions = features.extract_with_predictions(net, images)[1]
-    np.testing.assert_array_equal(predictions, np.full(7, -1))
+    assert Extractor(net)(images).logits.shape == (7, 0)
 
 
-def test_predictions_come_from_the_logits_layer(classifier, classifier_file, images):
+def test_logits_come_from_the_logits_layer(classifier, classifier_file, images):
     net = load_feature_net(str(classifier_file))
-    result, predictions = features.extract_with_predictions(net, images, batch_size=4)
+    outputs = Extractor(net, batch_size=4)(images)
     logits = classifier(images.astype(np.float32) / 127.5 - 1).numpy()
-    np.testing.assert_array_equal(predictions, logits.argmax(-1))
-    np.testing.assert_array_equal(result, extract(net, images, batch_size=4))
+    np.testing.assert_allclose(outputs.logits, logits, atol=1e-5)
+    np.testing.assert_array_equal(outputs.features, extract(net, images, batch_size=4))
 
 
 def test_class_names_come_from_the_argument_or_the_file_beside(classifier_file):
@@ -126,13 +131,158 @@ def test_batches_of_any_sizes_give_the_same_features_from_one_trace(images):
         traces.append(batch.shape)
         return tf.reduce_mean(batch, axis=(1, 2)), None
 
-    net = FeatureNet("mean", 8, 3, "0" * 64, function)
-    done = []
-    whole = extract(net, images, batch_size=3, progress=done.append)
-    pieces = extract(net, iter([images[:1], images[1:6], images[6:]]), batch_size=3)
+    extractor = Extractor(FeatureNet("mean", 8, 3, "0" * 64, function), batch_size=3)
+    whole = extractor(images).features
+    pieces = extractor(iter([images[:1], images[1:6], images[6:]])).features
     np.testing.assert_array_equal(whole, pieces)
-    assert done == [3, 6, 7]
     assert traces == [(3, 8, 8, 3)]
+
+
+def test_images_are_read_as_they_are_needed(images):
+    read = []
+
+    def batches():
+        for start in range(0, 6, 2):
+            read.append(start)
+            yield images[start : start + 2]
+
+    def function(batch):
+        tf.py_function(lambda: read.append("computed"), [], [])
+        return tf.reduce_mean(batch, axis=(1, 2)), None
+
+    Extractor(FeatureNet("mean", 8, 3, "0" * 64, function), batch_size=2)(batches())
+    assert read == [0, "computed", 2, "computed", 4, "computed"]
+
+
+REPLICAS = """
+import sys
+import numpy as np, tensorflow as tf
+cpus = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+from cgt_tf.evaluation.extraction import Extractor
+from cgt_tf.evaluation.features import load_feature_net
+from cgt_tf.evaluation.generate import under_strategy
+images = np.random.default_rng(0).integers(0, 256, (11, 8, 8, 3), np.uint8)
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+net = load_feature_net(sys.argv[1], strategy=strategy)
+rows = []
+function = net.function
+def counted(batch):
+    rows.append(batch.shape[0])
+    return function(batch)
+object.__setattr__(net, "function", counted)
+shared = Extractor(net, 5, strategy)(images)
+assert rows == [3, 3], rows
+alone = Extractor(load_feature_net(sys.argv[1]), 6)(images)
+np.testing.assert_allclose(shared.features, alone.features, atol=1e-6)
+np.testing.assert_allclose(shared.logits, alone.logits, atol=1e-6)
+scale = lambda z, labels: z * tf.cast(labels, tf.float32)[:, None]
+sample, size = under_strategy(strategy, scale, 3)
+z, labels = tf.reshape(tf.range(8.0), [4, 2]), tf.range(4)
+assert size == 4
+np.testing.assert_array_equal(sample(z, labels), scale(z, labels))
+print("same")
+"""
+
+
+def test_replicas_take_shares_and_give_the_numbers_of_one_device(classifier_file):
+    command = [sys.executable, "-c", REPLICAS, str(classifier_file)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.stdout.strip() == "same", result.stderr
+
+
+class AnyNet(tf.Module):
+    """Features: twice the corner pixel; logits: the image's mean three times."""
+
+    def __init__(self, resolution, output):
+        self.scale = tf.Variable(2.0)
+        self.resolution = resolution
+        spec = tf.TensorSpec([None, resolution, resolution, 3])
+        self.call = tf.function(lambda images: self.outputs(images, output), input_signature=[spec])
+
+    def outputs(self, images, output):
+        features = images[:, 0, 0] * self.scale
+        logits = tf.reduce_mean(images, axis=(1, 2))
+        return {
+            "tensor": features,
+            "single": {"anything": features},
+            "pooled": features[:, None, None],
+            "both": {"features": features, "logits": logits},
+            "two": {"a": features, "b": logits},
+            "whole": images,
+            "integers": tf.cast(features, tf.int32),
+        }[output]
+
+
+def save_any(path, output, resolution=8, signature=True):
+    module = AnyNet(resolution, output)
+    outputs = module.call
+    if signature:
+        dictionary = tf.function(
+            lambda images: (
+                result
+                if isinstance(result := module.outputs(images, output), dict)
+                else {"output_0": result}
+            ),
+            input_signature=outputs.input_signature,
+        )
+        tf.saved_model.save(module, str(path), signatures=dictionary)
+    else:
+        callable_module = tf.Module()
+        callable_module.scale = module.scale
+        callable_module.__call__ = outputs
+        tf.saved_model.save(callable_module, str(path))
+    return path
+
+
+@pytest.mark.parametrize("signature", [True, False])
+@pytest.mark.parametrize("output", ["tensor", "single", "pooled", "both"])
+@pytest.mark.parametrize("prefix", ["savedmodel:", ""])
+def test_any_saved_model(tmp_path, images, output, signature, prefix):
+    path = save_any(tmp_path / "net", output, signature=signature)
+    net = load_feature_net(f"{prefix}{path}")
+    assert (net.name, net.resolution, net.dim, net.class_names) == ("net", 8, 3, ())
+    outputs = Extractor(net, batch_size=4)(images)
+    floats = images.astype(np.float32) / 127.5 - 1
+    np.testing.assert_allclose(outputs.features, 2 * floats[:, 0, 0], atol=1e-5)
+    if output == "both":
+        np.testing.assert_allclose(outputs.logits, floats.mean(axis=(1, 2)), atol=1e-5)
+    else:
+        assert outputs.logits.shape == (7, 0)
+
+
+def test_an_exported_keras_model_is_a_feature_net(classifier, tmp_path, images):
+    model = keras.Model(classifier.input, classifier.get_layer("features").output)
+    model.export(tmp_path / "exported", verbose=False)
+    net = load_feature_net(str(tmp_path / "exported"))
+    expected = expected_features(classifier, images)
+    np.testing.assert_allclose(extract(net, images), expected, atol=1e-5)
+
+
+def test_class_names_of_a_saved_model_are_a_file_in_it(tmp_path):
+    path = save_any(tmp_path / "net", "both")
+    (path / "class_names.txt").write_text("a\nb\nc\n", encoding="utf-8")
+    before = load_feature_net(str(path))
+    assert before.class_names == ("a", "b", "c")
+    (path / "class_names.txt").write_text("a\nb\n", encoding="utf-8")
+    with pytest.raises(InputError, match="got 2 names for 3 logits"):
+        load_feature_net(str(path))
+
+
+@pytest.mark.parametrize(
+    ("output", "resolution", "message"),
+    [
+        ("two", 8, r"output 'features' or a single one, got \['a', 'b'\]"),
+        ("whole", 8, r"features as floats \[B, d\], got float32 \[1, 8, 8, 3\]"),
+        ("integers", 8, r"features as floats \[B, d\], got int32"),
+        ("tensor", None, r"one input \[B, R, R, 3\] of fixed R, got inputs"),
+    ],
+)
+def test_unsuitable_saved_models_are_input_errors(tmp_path, output, resolution, message):
+    path = save_any(tmp_path / "net", output, resolution)
+    with pytest.raises(InputError, match=message) as raised:
+        load_feature_net(str(path))
+    assert "\n" not in str(raised.value)
 
 
 class InceptionLike(tf.Module):
@@ -152,7 +302,9 @@ def test_inception_from_a_local_folder(tmp_path, images):
     assert (net.name, net.resolution, net.dim, net.class_names) == ("inception", 299, 3, ())
     flat = np.broadcast_to(images[:, :1, :1], images.shape)
     expected = 2 * (flat[:, 0, 0].astype(np.float32) / 127.5 - 1)
-    np.testing.assert_allclose(extract(net, flat, batch_size=4), expected, atol=1e-5)
+    outputs = Extractor(net, batch_size=4)(flat)
+    np.testing.assert_allclose(outputs.features, expected, atol=1e-5)
+    assert outputs.logits.shape == (7, 5)
 
 
 def test_inception_module_without_pool_3_is_refused(tmp_path):
@@ -189,13 +341,16 @@ def broken_file(path, content):
         ("", "expected a feature net"),
         ("bundled:other", r"one of \['glyph_classifier'\]"),
         ("inception:nowhere", "with saved_model.pb, got nowhere"),
-        ("inception:.", "that maps images"),
+        ("inception:.", "complete SavedModel in ."),
+        ("savedmodel:nowhere", "with saved_model.pb, got nowhere"),
+        ("empty", "with saved_model.pb, got empty"),
     ],
 )
 def test_wrong_handles_are_input_errors(handle, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.keras").write_text("not a model")
     (tmp_path / "saved_model.pb").write_bytes(b"\xff\xffno protocol buffer")
+    (tmp_path / "empty").mkdir()
     broken_file(tmp_path / "zip.keras", {"readme": "no model"})
     broken_file(tmp_path / "json.keras", {"config.json": "{", "metadata.json": "{}"})
     with pytest.raises(InputError, match=message) as raised:

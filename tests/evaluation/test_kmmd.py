@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cgt_tf.errors import InputError
-from cgt_tf.evaluation import kernel_mmd, kmmd
+from cgt_tf.evaluation import distances, kernel_mmd
 
 GOLDEN = Path(__file__).parents[1] / "goldens" / "metrics.npz"
 
@@ -42,7 +42,7 @@ def test_matches_the_published_code_up_to_its_float32_distances(golden):
 
 @pytest.mark.parametrize("sigma", [0.5, 1.0, 3.0])
 def test_blocks_and_bandwidth_match_a_direct_computation(monkeypatch, sigma):
-    monkeypatch.setattr(kmmd, "_BLOCK", 7)
+    monkeypatch.setattr(distances, "BLOCK", 7)
     rng = np.random.default_rng(0)
     real, fake = rng.normal(5, 1, (30, 4)), rng.normal(5.5, 2, (17, 4))
     expected = direct_kernel_mmd(real, fake, sigma)
@@ -54,6 +54,13 @@ def test_equal_sets_have_distance_zero_and_inputs_stay_as_they_were():
     before = real.copy()
     assert kernel_mmd(real, real) == pytest.approx(0.0, abs=1e-7)
     np.testing.assert_array_equal(real, before)
+
+
+def test_a_shift_is_the_closed_form_of_two_points():
+    """Real at -1 and 1, generated at 4 and 4: m = 2, so k = exp(-d^2 / 4)."""
+    value = kernel_mmd(np.array([[-1.0], [1.0]]), np.array([[4.0], [4.0]]))
+    expected = (1 + np.exp(-1)) / 2 + 1 - np.exp(-25 / 4) - np.exp(-9 / 4)
+    assert value == pytest.approx(np.sqrt(expected), rel=1e-12)
 
 
 def test_constant_generated_features_are_measurable():
@@ -73,6 +80,9 @@ GOOD = np.arange(12.0).reshape(4, 3) ** 2
         (GOOD, GOOD[:1], 1.0, r"generated features .* got shape \[1, 3\]"),
         (GOOD, GOOD[:, :2], 1.0, "one width, got 3 and 2"),
         (GOOD, GOOD * np.nan, 1.0, "NaN or infinity in 4 of 4"),
+        (GOOD, GOOD[:0], 1.0, r"generated features .* got shape \[0, 3\]"),
+        (GOOD, GOOD + np.inf, 1.0, "NaN or infinity in 4 of 4"),
+        (GOOD, GOOD * 1e200, 1.0, "got an overflow"),
         (GOOD, GOOD, 0.0, "sigma > 0, got 0.0"),
         (GOOD, GOOD, np.nan, "sigma > 0, got nan"),
     ],

@@ -1,0 +1,146 @@
+"""Two sets of images to compare, from any data specs or flat folders, at one resolution.
+
+Besides the specs of `data.sources`, a directory with image files at its top and no class folders
+is a set of one class. Images are compared as they are: without a resolution both sides must have
+one and the same square size, and nothing is cropped or resized.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import logging
+from PIL import Image
+
+from cgt_tf.data import decode, scan, tfds_reader
+from cgt_tf.data.image_set import ImageSet
+from cgt_tf.data.sources import load_images
+from cgt_tf.errors import InputError
+
+FLAT_CLASS = "images"
+_GLYPHS_RESOLUTION = 32
+
+
+def load_pair(
+    real: str,
+    fake: str,
+    *,
+    resolution: int = 0,
+    classes: Sequence[str] = (),
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> tuple[ImageSet, ImageSet]:
+    """Loads real and generated images at one size.
+
+    Args:
+        real: data spec or flat folder of the real images.
+        fake: the same of the generated ones.
+        resolution: side to bring all images to by the rule of `data.decode`; 0: the size that
+            they have.
+        classes: names of the classes to take from both; () is all.
+        cache_dir: see `data.prepared.cache_root`.
+
+    Raises:
+        InputError: sizes that differ or are unknown, without a resolution; and as `load_images`.
+    """
+    if not resolution:
+        sizes = {"real": native_resolution(real), "fake": native_resolution(fake)}
+        known = {size for size in sizes.values() if size}
+        if len(known) != 1:
+            shown = " and ".join(f"{side or 'unknown'} ({name})" for name, side in sizes.items())
+            raise InputError(
+                f"expected real and fake images of one size, or --resolution, got sides of {shown}"
+            )
+        (resolution,) = known
+    return tuple(
+        load(spec, resolution, classes=classes, cache_dir=cache_dir) for spec in (real, fake)
+    )
+
+
+def load(
+    spec: str,
+    resolution: int,
+    *,
+    classes: Sequence[str] = (),
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> ImageSet:
+    """As `data.sources.load_images`; also takes a flat folder of images."""
+    if not _is_flat(spec):
+        return load_images(spec, resolution=resolution, classes=classes, cache_dir=cache_dir)
+    if classes:
+        raise InputError(f"expected class folders for the classes {list(classes)}, got {spec}")
+    images, skipped = [], []
+    for path in _image_files(Path(spec).expanduser()):
+        try:
+            images.append(decode.decode_image(path, resolution))
+        except decode.UnreadableImage as error:
+            skipped.append(f"{path.name}: {error.reason}")
+    if skipped:
+        logging.warning("%s: skipped %d files: %s", spec, len(skipped), "; ".join(skipped))
+    if not images:
+        raise InputError(f"expected at least 1 usable image in {spec}, found none")
+    return ImageSet(np.stack(images), np.zeros(len(images), np.int32), (FLAT_CLASS,), spec)
+
+
+def native_resolution(spec: str) -> int:
+    """Side of the images of a spec, 0 where it is known only by reading them (`tfds:`).
+
+    Raises:
+        InputError: no such directory, or a folder of images that are not all of one square size.
+    """
+    if spec.startswith("bundled:"):
+        return _GLYPHS_RESOLUTION
+    if spec.startswith("tfds:"):
+        return 0
+    root = Path(spec).expanduser()
+    if not root.is_dir():
+        raise InputError(f"expected a data spec or a directory of images, got {spec!r}")
+    if (root / "features.json").is_file():
+        features = tfds_reader.open_directory(root).info.features
+        shapes = [part.shape for part in features.values() if len(part.shape) == 3]
+        sides = {shape[:2] for shape in shapes}
+        height, width = next(iter(sides)) if len(sides) == 1 else (None, None)
+        return height if height and height == width else 0
+    if _is_flat(spec):
+        paths = _image_files(root)
+    else:
+        paths = [file.path for file in scan.scan_class_folders(root).files]
+    return _common_side(paths, spec)
+
+
+def _common_side(paths: list[Path], spec: str) -> int:
+    sizes: dict[tuple[int, int], str] = {}
+    for path in paths:
+        try:
+            with Image.open(path, formats=decode.FORMATS) as image:
+                sizes.setdefault(image.size, path.name)
+        except (OSError, Image.DecompressionBombError):
+            continue  # Reported when the images are read.
+    if len(sizes) > 1 or any(width != height for width, height in sizes):
+        shown = ", ".join(f"{w}x{h} ({name})" for (w, h), name in list(sizes.items())[:3])
+        raise InputError(
+            f"expected square images of one size in {spec}, or --resolution, got {shown}"
+        )
+    return next(iter(sizes))[0] if sizes else 0
+
+
+def _is_flat(spec: str) -> bool:
+    """Whether a spec is a directory with image files at its top and no class folders."""
+    if spec.startswith(("bundled:", "tfds:")):
+        return False
+    root = Path(spec).expanduser()
+    if not root.is_dir() or (root / "features.json").is_file():
+        return False
+    folders = any(path.is_dir() and not path.name.startswith(".") for path in root.iterdir())
+    return not folders and bool(_image_files(root))
+
+
+def _image_files(root: Path) -> list[Path]:
+    """Image files at the top of a directory, by name."""
+    return sorted(
+        path
+        for path in root.iterdir()
+        if path.suffix.lower() in decode.EXTENSIONS
+        and not path.name.startswith(".")
+        and path.is_file()
+    )
