@@ -11,7 +11,6 @@ from cgt_tf.methods.registry import create_method
 from cgt_tf.models.gan import Gan
 from cgt_tf.training.run_dir import RunDir
 from cgt_tf.training.state import TrainState
-from cgt_tf.training.strategy import create_strategy
 
 
 def read_source(config: Config) -> Gan | None:
@@ -23,7 +22,7 @@ def read_source(config: Config) -> Gan | None:
 
 @dataclasses.dataclass
 class SavedRun:
-    """A run's networks with the averaged weights of a checkpoint, on one device.
+    """A run's networks with the averaged weights of a checkpoint.
 
     Attributes:
         run: the run's directory.
@@ -53,13 +52,12 @@ class SavedRun:
         run = RunDir(directory)
         config = run.load_config()
         step = run.resolve_checkpoint(checkpoint)
-        config.training.strategy = "one_device"
         method = create_method(config)
-        with create_strategy("one_device", config.training.batch_size).scope():
-            source = read_source(config)
-            resolution = source.spec.resolution if source else config.model.resolution
-            gan = method.build(source, DataSpec(run.class_names(), resolution))
-            restore(run, step, method, gan, config)
+        # In the scope of the caller's strategy, which has no other inside it.
+        source = read_source(config)
+        resolution = source.spec.resolution if source else config.model.resolution
+        gan = method.build(source, DataSpec(run.class_names(), resolution))
+        restore(run, step, method, gan, config)
         return cls(run, config, method, gan, step)
 
     def as_source(self) -> Gan:
