@@ -209,3 +209,23 @@ def test_class_names_of_imagenet_are_its_1000_different_ones():
     assert names[0] == "tench"
     assert names[134] == "crane (n02012849)"
     assert all(name and "," not in name for name in names)
+
+
+@pytest.mark.parametrize(
+    "handle", ["deepmind/biggan-128/2", "https://tfhub.dev/deepmind/biggan-128/2"]
+)
+def test_published_handles_go_through_tensorflow_hub(handle, monkeypatch):
+    asked = []
+    monkeypatch.setattr("tensorflow_hub.resolve", lambda url: asked.append(url) or str(V1))
+    assert read_source(f"tfhub:{handle}").spec.num_classes == 12
+    assert asked == ["https://tfhub.dev/deepmind/biggan-128/2"]
+
+
+def test_a_download_that_fails_is_one_line(monkeypatch):
+    def offline(url):
+        raise OSError("no route\nto host")
+
+    monkeypatch.setattr("tensorflow_hub.resolve", offline)
+    with pytest.raises(InputError, match="got no route: connect to the network") as error:
+        read_tfhub("deepmind/biggan-128/2")
+    assert "\n" not in str(error.value)
