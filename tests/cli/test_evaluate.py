@@ -1,13 +1,12 @@
 """cgt-evaluate: a run, its SavedModel and a folder of its samples score the same number."""
 
 import json
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from command_line import run
 from PIL import Image
 
 from cgt_tf.cli import scoring, session_scores
@@ -18,19 +17,6 @@ NAMES = ("dog", "Жираф")
 CLASSIFIER = "bundled:glyph_classifier"
 METRICS = ("fid", "kmmd", "kid", "is", "prdc", "intra_kid", "diversity")
 COUNT = 41  # No multiple of the classes or of the batch size.
-
-
-def run(command, *arguments, check=True):
-    """Runs a command of the package as a process of its own."""
-    result = subprocess.run(
-        [sys.executable, "-m", f"cgt_tf.cli.{command}", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if check:
-        assert result.returncode == 0, result.stderr
-    return result
 
 
 def make_photos(directory, count, seed, names=NAMES):

@@ -1,22 +1,11 @@
 """cgt-features: a feature net from a user's own images, and what is refused."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
+from command_line import run
 from PIL import Image
 
 from cgt_tf.evaluation.features import load_feature_net
-
-
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "cgt_tf.cli.features", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def make_photos(directory, counts):
@@ -33,7 +22,7 @@ def test_own_images_make_a_feature_net(tmp_path):
     make_photos(tmp_path / "photos", {"dark": 10, "Ж": 10})
     output = tmp_path / "net.keras"
     arguments = (f"--data={tmp_path}/photos", f"--output={output}", f"--cache_dir={tmp_path}/c")
-    result = run(*arguments, "--resolution=16", "--epochs=30")
+    result = run("features", *arguments, "--resolution=16", "--epochs=30")
     assert result.returncode == 0, result.stderr
     assert "held-out accuracy" in result.stdout and "4 images" in result.stdout
     assert f"--features={output}" in result.stdout
@@ -41,7 +30,7 @@ def test_own_images_make_a_feature_net(tmp_path):
     assert (net.resolution, net.dim, net.class_names) == (16, 64, ("dark", "Ж"))
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["c", "net.keras", "net_classes.txt", "photos"]
-    again = run(*arguments)
+    again = run("features", *arguments, check=False)
     assert (
         again.returncode == 2 and "--output must be a new file, or with --overwrite" in again.stderr
     )
@@ -69,7 +58,7 @@ def test_bad_input_ends_with_status_2_and_writes_nothing(
     make_photos(tmp_path / "photos", {"a": 3, "b": 3})
     make_photos(tmp_path / "single", {"a": 3, "b": 1})
     make_photos(tmp_path / "lonely", {"a": 3})
-    result = run(*arguments)
+    result = run("features", *arguments, check=False)
     assert result.returncode == 2, result.stderr
     assert expected in result.stderr.splitlines()[-1]
     assert result.stderr.splitlines()[-1].startswith("cgt-features: error: ")
