@@ -1,4 +1,7 @@
-"""Every knob of a run, typed. The absl flags `--config.<group>.<field>` come from these classes."""
+"""Every knob of a run, typed. The absl flags `--config.<group>.<field>` come from these classes.
+
+What values they may have is checked by `config_checks`.
+"""
 
 import dataclasses
 
@@ -180,7 +183,7 @@ class EvaluationConfig:
     features: str = _knob(
         "bundled:glyph_classifier", "or inception[:<dir>], a Keras model file, a SavedModel"
     )
-    metrics: tuple[str, ...] = _knob(("fid", "kmmd"), f"of {', '.join(METRICS)}")
+    metrics: tuple[str, ...] = _knob(("fid", "kmmd", "diversity"), f"of {', '.join(METRICS)}")
     batch_size: int = _knob(100, "images of one pass when scoring, over all replicas")
     protocol: str = _knob("run", "run: the values below; or one of fixed values, see the README")
     num_samples: int = _knob(2000, "generated images that are scored")
@@ -213,121 +216,6 @@ class Config:
     augmentation: AugmentationConfig = dataclasses.field(default_factory=AugmentationConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
-
-
-def validate(config: Config) -> None:
-    """Raises InputError for the first value out of its range; needs no TensorFlow."""
-    _one_of("method.name", config.method.name, METHODS)
-    _one_of("method.reduction", config.method.reduction, REDUCTIONS)
-    _one_of("method.class_init", config.method.class_init, CLASS_INITS)
-    _one_of("method.stage", config.method.stage, METHOD_STAGES)
-    _one_of("method.scores_init", config.method.scores_init, SCORES_INITS)
-    _one_of("method.residual_init", config.method.residual_init, RESIDUAL_INITS)
-    _at_least("method.nearest_classes", config.method.nearest_classes, 1)
-    if not (config.method.propagate or config.method.residual):
-        raise InputError("--config.method.propagate and --config.method.residual are both False")
-    if (config.method.stage == "fine_tune") != bool(config.method.start):
-        raise InputError(
-            "--config.method.stage=fine_tune and --config.method.start=<run> go together, got "
-            f"{config.method.stage!r} and {config.method.start!r}"
-        )
-    _one_of("training.strategy", config.training.strategy, STRATEGIES)
-    for metric in config.evaluation.metrics:
-        _one_of("evaluation.metrics", metric, METRICS)
-    _one_of("evaluation.protocol", config.evaluation.protocol, PROTOCOLS)
-    _one_of("evaluation.labels", config.evaluation.labels, LABEL_SAMPLINGS)
-    for name in ("steps", "batch_size", "accumulation", "d_steps", "log_every"):
-        _at_least(f"training.{name}", getattr(config.training, name), 1)
-    for name in ("sample_every", "checkpoint_every", "ema_start"):
-        _at_least(f"training.{name}", getattr(config.training, name), 0)
-    _check_small_data_help(config)
-    _at_least("evaluation.num_samples", config.evaluation.num_samples, 2)
-    _at_least("evaluation.batch_size", config.evaluation.batch_size, 1)
-    _at_least("evaluation.every", config.evaluation.every, 0)
-    _at_least("evaluation.standing_batches", config.evaluation.standing_batches, 0)
-    if not 0 < config.evaluation.truncation <= 1:
-        raise InputError(
-            f"--config.evaluation.truncation must be in (0, 1], got {config.evaluation.truncation}"
-        )
-    _check_protocol(config.evaluation)
-    _at_least("data.images_per_class", config.data.images_per_class, 0)
-    for name in ("l1_scores", "l2_residual", "scores_std"):
-        _at_least(f"method.{name}", getattr(config.method, name), 0)
-    for group in ("generator", "discriminator"):
-        optimizer = getattr(config, group)
-        _at_least(f"{group}.learning_rate", optimizer.learning_rate, 0)
-        _at_least(f"{group}.rampup_steps", optimizer.rampup_steps, 0)
-        for beta in ("beta_1", "beta_2"):
-            _below_one(f"{group}.{beta}", getattr(optimizer, beta))
-    _below_one("training.ema_decay", config.training.ema_decay)
-    _at_least("discriminator.warmup_steps", config.discriminator.warmup_steps, 0)
-    _at_least("discriminator.freeze_blocks", config.discriminator.freeze_blocks, 0)
-    _at_least("method.class_init_std", config.method.class_init_std, 0)
-    for field in dataclasses.fields(config.bsa):
-        if field.name != "perceptual_net":
-            least = 1 if field.name == "decay_every" else 0
-            _at_least(f"bsa.{field.name}", getattr(config.bsa, field.name), least)
-    if not 0 < config.source_truncation <= 1:
-        raise InputError(
-            f"--config.source_truncation must be in (0, 1], got {config.source_truncation}"
-        )
-    if not config.data.train:
-        raise InputError("--config.data.train must name a dataset or a directory, got ''")
-    if config.method.name != "scratch" and not config.source:
-        raise InputError(f"--config.source must be a handle for {config.method.name}, got ''")
-
-
-def _check_small_data_help(config: Config) -> None:
-    training, augmentation = config.training, config.augmentation
-    for operation in augmentation.policy:
-        _one_of("augmentation.policy", operation, AUGMENTATIONS)
-    if augmentation.adaptive and not augmentation.policy:
-        raise InputError(
-            "--config.augmentation.adaptive needs --config.augmentation.policy, got ''"
-        )
-    _at_least("augmentation.ada_every", augmentation.ada_every, 1)
-    if augmentation.ada_kimg <= 0:
-        raise InputError(
-            f"--config.augmentation.ada_kimg must be above 0, got {augmentation.ada_kimg}"
-        )
-    for name in ("r1_gamma", "ramp_start", "ramp_end", "collapse_share", "early_stop"):
-        _at_least(f"training.{name}", getattr(training, name), 0)
-    _at_least("training.r1_every", training.r1_every, 1)
-    if training.ramp_end or training.ramp_start:
-        _at_least("training.ramp_end", training.ramp_end, training.ramp_start + 1)
-    if training.early_stop and not (config.evaluation.every and "fid" in config.evaluation.metrics):
-        raise InputError(
-            "--config.training.early_stop needs fid among --config.evaluation.metrics and "
-            f"--config.evaluation.every above 0, got {', '.join(config.evaluation.metrics)!r} "
-            f"and {config.evaluation.every}"
-        )
-
-
-def _check_protocol(evaluation: EvaluationConfig) -> None:
-    """A named protocol fixes the values that are knobs of the protocol `run`."""
-    defaults = EvaluationConfig()
-    for name in ("num_samples", "labels", "truncation", "standing_batches"):
-        value = getattr(evaluation, name)
-        if evaluation.protocol != "run" and value != getattr(defaults, name):
-            raise InputError(
-                f"--config.evaluation.{name} must be left out with "
-                f"--config.evaluation.protocol={evaluation.protocol}, which fixes it, got {value!r}"
-            )
-
-
-def _one_of(name, value, choices):
-    if value not in choices:
-        raise InputError(f"--config.{name} must be one of {', '.join(choices)}, got {value!r}")
-
-
-def _at_least(name, value, least):
-    if value < least:
-        raise InputError(f"--config.{name} must be at least {least}, got {value}")
-
-
-def _below_one(name, value):
-    if not 0 <= value < 1:
-        raise InputError(f"--config.{name} must be in [0, 1), got {value}")
 
 
 def to_dict(config: Config) -> dict:

@@ -12,9 +12,9 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "cgt_tf"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-# A package imports itself and what stands before it. The first three are single modules.
+# A package imports itself and what stands before it. The first four are single modules.
 RANKS = [
-    *("errors", "tfgan", "config"),
+    *("errors", "tfgan", "config", "config_checks"),
     *("data", "layers", "models", "importers", "methods"),
     *("training", "evaluation", "export", "cli"),
 ]

@@ -13,6 +13,7 @@ from absl import flags
 
 from cgt_tf import config as configs
 from cgt_tf.cli import common, config_flag
+from cgt_tf.config_checks import validate
 
 _CONFIG = config_flag.define_config(configs.Config())
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; new, or one to resume.")
@@ -24,7 +25,7 @@ _DRY_RUN = flags.DEFINE_bool(
 def main(argv):
     common.no_arguments(argv)
     config = _CONFIG.value
-    configs.validate(config)
+    validate(config)
     if not _DRY_RUN.value:
         common.require(_WORKDIR.value, "--workdir", "directory of the run")
 
@@ -43,9 +44,6 @@ def main(argv):
     evaluator = session_scores.training_evaluator(session) if config.evaluation.every else None
     run = RunDir(_WORKDIR.value, is_chief(session.strategy))
     run.open(config, session.gan.class_names)
-
-    if not run.saved_steps():
-        session.method.prepare(session.gan, session.train_images)
 
     def evaluate(sample, step):
         return session_scores.training_scores(session, evaluator, sample, step)

@@ -58,6 +58,8 @@ class Session:
 
     def _discriminator_origin(self) -> str:
         config = self.config.discriminator
+        if self.gan.discriminator is None:
+            return "none, the method needs none"
         if self.config.method.name == "scratch":
             return "trained from random initialisation"
         warm_up = f", {config.warmup_steps} steps alone first" if config.warmup_steps else ""
@@ -94,6 +96,8 @@ class Session:
             (self.gan.generator, stage.generator),
             (self.gan.discriminator, stage.discriminator),
         ):
+            if network is None:
+                continue
             trainable = network.trainable_variables
             trained = select_variables(trainable, patterns)
             trained_size, size = _size(trained), _size(trainable)

@@ -53,6 +53,7 @@ def distributed_batches(
     *,
     batches_per_step: int = 1,
     flip: bool = False,
+    indices: bool = False,
 ) -> tf.distribute.DistributedDataset | tf.data.Dataset:
     """Endless batches shared out among the replicas of a strategy.
 
@@ -67,9 +68,11 @@ def distributed_batches(
       start_step: number of the first training step.
       batches_per_step: batches that the caller takes in each training step.
       flip: as for `index_stream`.
+      indices: also yield the numbers of the images in the set.
 
     Returns:
-      Dataset of per-replica (images uint8 [B / R, H, W, 3], labels int32 [B / R]).
+      Dataset of per-replica (images uint8 [B / R, H, W, 3], labels int32 [B / R]), with `indices`
+      and their int64 [B / R].
 
     Raises:
       InputError: B is not a multiple of R; or as `index_stream`.
@@ -93,6 +96,7 @@ def distributed_batches(
             flip,
             replicas=(first, first + local),
             of=context.num_replicas_in_sync,
+            with_indices=indices,
         )
 
     return strategy.distribute_datasets_from_function(of_pipeline)
@@ -118,6 +122,7 @@ def _batches(
     *,
     replicas: tuple[int, int],
     of: int,
+    with_indices: bool = False,
 ) -> tf.data.Dataset:
     """Batches for the replicas from `replicas[0]` up to `replicas[1]`, in turn."""
     count = len(image_set)
@@ -134,7 +139,7 @@ def _batches(
         images = tf.constant(image_set.images)
         labels = tf.constant(image_set.labels)
 
-    def batch(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def batch(number: tf.Tensor) -> tuple[tf.Tensor, ...]:
         replica = first + number % local
         offset = (number // local) * global_batch + replica * share
         elements = offset + tf.range(share, dtype=tf.int64)
@@ -144,7 +149,8 @@ def _batches(
             coins = _mix(_mix(_key(seed, _FLIP_STREAM) ^ tf.cast(elements, tf.uint64)))
             mirrored = tf.cast(coins % 2, tf.bool)[:, None, None, None]
             chosen = tf.where(mirrored, tf.reverse(chosen, axis=[2]), chosen)
-        return chosen, tf.gather(labels, indices)
+        chosen_labels = tf.gather(labels, indices)
+        return (chosen, chosen_labels, indices) if with_indices else (chosen, chosen_labels)
 
     numbers = tf.data.Dataset.range(start * local, np.iinfo(np.int64).max)
     return numbers.map(batch, num_parallel_calls=2, deterministic=True).prefetch(2 * local)

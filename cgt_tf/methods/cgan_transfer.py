@@ -18,7 +18,7 @@ import functools
 import numpy as np
 from keras import ops
 
-from cgt_tf.config import Config
+from cgt_tf.config import Config, MethodConfig
 from cgt_tf.errors import InputError
 from cgt_tf.layers.pseudo_class_batch_norm import (
     PropagatedOffsets,
@@ -27,7 +27,12 @@ from cgt_tf.layers.pseudo_class_batch_norm import (
 )
 from cgt_tf.methods import propagation_init as init
 from cgt_tf.methods.base import DataSpec, Stage, TransferMethod, variable_name
-from cgt_tf.methods.transfer import check_transfer, transferred_discriminator, transferred_spec
+from cgt_tf.methods.transfer import (
+    check_transfer,
+    discriminator_patterns,
+    transferred_discriminator,
+    transferred_spec,
+)
 from cgt_tf.models.biggan import BaseGenerator
 from cgt_tf.models.fold import ExtendedGenerator, copy_unconditional, fold_norms
 from cgt_tf.models.gan import Gan, create_generator
@@ -45,6 +50,11 @@ class CGANTransfer(TransferMethod):
     def __init__(self, config: Config):
         super().__init__(config)
         self._fine_tune = config.method.stage == "fine_tune"
+
+    @property
+    def settings(self) -> MethodConfig:
+        """Those of the config; a variant of the method fixes some of them."""
+        return self.config.method
 
     def build(self, source: Gan | None, target: DataSpec) -> Gan:
         check_transfer(source, target)
@@ -64,7 +74,7 @@ class CGANTransfer(TransferMethod):
             initializer="zeros",
         )
         copy_unconditional(source, generator, self.config.source_truncation)
-        method = self.config.method
+        method = self.settings
         rng = np.random.default_rng(self.config.seed)
         states = fold_norms(source, raw=method.spectral_norm)
         for norm, state in zip(generator.conditional_norms(), states, strict=True):
@@ -78,7 +88,7 @@ class CGANTransfer(TransferMethod):
         return generator
 
     def _settings(self, source: GanSpec, spec: GanSpec) -> dict:
-        method = self.config.method
+        method = self.settings
         return {
             "num_classes": spec.num_classes,
             "num_pseudo_classes": source.num_classes if method.propagate else 0,
@@ -90,7 +100,7 @@ class CGANTransfer(TransferMethod):
         }
 
     def _norm(self, source: GanSpec, spec: GanSpec):
-        method = self.config.method
+        method = self.settings
         shared = None
         if method.propagate and not method.per_layer_scores:
             options = {"use_bias": method.score_bias, "spectral_norm": method.spectral_norm}
@@ -116,7 +126,7 @@ class CGANTransfer(TransferMethod):
 
     def prepare(self, gan: Gan, data) -> None:
         """Finds the nearest old classes of each new one, where the scores start there."""
-        method = self.config.method
+        method = self.settings
         if method.propagate and method.scores_init == "nearest" and not self._fine_tune:
             nearest = init.nearest_classes(self._source, data, method.nearest_classes)
             rng = np.random.default_rng(self.config.seed)
@@ -154,15 +164,16 @@ class CGANTransfer(TransferMethod):
     def stages(self) -> tuple[Stage, ...]:
         return (
             Stage(
-                self.config.method.stage,
+                self.settings.stage,
                 self.config.training.steps,
                 tuple(self._trained_patterns()),
+                discriminator_patterns(self.config),
                 penalties=self._penalties,
             ),
         )
 
     def _trained_patterns(self) -> list[str]:
-        method = self.config.method
+        method = self.settings
         patterns, kinds = [], []
         if method.propagate and not self._fine_tune:
             kinds += ["scores/.*"] + ["prior/.*"] * method.train_prior
@@ -191,7 +202,7 @@ class CGANTransfer(TransferMethod):
         The released code takes means over each tensor and sums those (`reduction=mean`), and counts
         the bias of the scores as one of them; the paper's equation sums over everything.
         """
-        method = self.config.method
+        method = self.settings
         reduce = {"mean": ops.mean, "sum": ops.sum}[method.reduction]
         scores = [x for m in self._score_matrices() for x in (m.kernel, *_bias(m))]
         residuals = [part.residual for part in self._parts() if part.residual is not None]

@@ -20,5 +20,5 @@ METHODS: dict[str, type[TransferMethod]] = {
 
 
 def create_method(config: Config) -> TransferMethod:
-    """The method that `config.method.name` names; `config.validate` has checked the name."""
+    """The method that `config.method.name` names; `config_checks.validate` has checked the name."""
     return METHODS[config.method.name](config)

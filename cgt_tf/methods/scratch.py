@@ -12,6 +12,11 @@ class Scratch(TransferMethod):
     """All variables of both networks are trained; there are no old classes."""
 
     def build(self, source: Gan | None, target: DataSpec) -> Gan:
+        if self.config.discriminator.freeze_blocks:
+            raise InputError(
+                "expected --config.discriminator.freeze_blocks 0 for scratch, whose discriminator "
+                f"is fresh, got {self.config.discriminator.freeze_blocks}"
+            )
         spec = spec_from_config(self.config.model, len(target.class_names))
         if spec.resolution != target.resolution:
             raise InputError(

@@ -45,9 +45,18 @@ def transferred_spec(source: GanSpec, num_classes: int) -> GanSpec:
 def transferred_discriminator(source: Gan, spec: GanSpec, config: Config) -> Discriminator:
     """The source's discriminator with a fresh projection table; all fresh where it has none.
 
+    Its first `discriminator.freeze_blocks` blocks are frozen.
+
     Raises:
-        InputError: there is none, and no warm-up is asked for.
+        InputError: there is none, and no warm-up is asked for; or blocks to freeze of one that is
+            fresh, or more than there are.
     """
+    frozen, blocks = config.discriminator.freeze_blocks, len(spec.d_widths)
+    if frozen > blocks or (frozen and source.discriminator is None):
+        raise InputError(
+            f"expected --config.discriminator.freeze_blocks of at most the {blocks} blocks of a "
+            f"source's discriminator, and 0 where there is none, got {frozen}"
+        )
     if source.discriminator is None and not config.discriminator.warmup_steps:
         raise InputError(
             "the source has no discriminator: give one with --config.discriminator.source=<handle>,"
@@ -63,4 +72,14 @@ def transferred_discriminator(source: Gan, spec: GanSpec, config: Config) -> Dis
             variable.assign(old[name])
     table = discriminator.class_projection.kernel
     table.assign(keras.initializers.Orthogonal(seed=config.seed)(table.shape))
+    discriminator.frozen_blocks = frozen
     return discriminator
+
+
+def discriminator_patterns(config: Config) -> tuple[str, ...]:
+    """Patterns of the discriminator's trained variables, for `Stage.discriminator`.
+
+    All but its first `discriminator.freeze_blocks` blocks and the attentions after them.
+    """
+    frozen = "|".join(str(i) for i in range(config.discriminator.freeze_blocks))
+    return (rf"(?!(block|attention)_({frozen})/).*",) if frozen else (".*",)

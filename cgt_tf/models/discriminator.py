@@ -52,14 +52,20 @@ class Discriminator(keras.Model):
         labels: int32 [B], or class weights float32 [B, num_classes].
         training: update the power vectors.
 
+    Attributes:
+        frozen_blocks: how many blocks, from the image side, are never in training, with the
+            attentions after them: their power vectors stay. What is trained is a method's choice.
+
     Returns:
-        `(logits, endpoints)`: float32 [B], and `block_0` ..., `features` (h, [B, C]).
+        `(logits, endpoints)`: float32 [B], and `block_0` ..., `features` (h, [B, C]) and the two
+        summands of the logits, `unconditional` (w h + b) and `projection` (<v_y, h>), [B].
     """
 
     def __init__(self, spec: GanSpec, *, fused=True, initializer="orthogonal", **kwargs):
         super().__init__(**{"name": "discriminator", **kwargs})
         self.spec = spec
         self.num_classes = spec.d_classes or spec.num_classes
+        self.frozen_blocks = 0
         options = {"sn_eps": spec.sn_eps, "kernel_initializer": initializer}
         conv = functools.partial(SpectralConv2D, fused=fused, **options)
         self.blocks, self.attentions = [], {}
@@ -92,13 +98,16 @@ class Discriminator(keras.Model):
         h = images
         endpoints = {}
         for i, block in enumerate(self.blocks):
-            h = block(h, training=training)
+            block_training = training and i >= self.frozen_blocks
+            h = block(h, training=block_training)
             if str(i) in self.attentions:
-                h = self.attentions[str(i)](h, training=training)
+                h = self.attentions[str(i)](h, training=block_training)
             endpoints[f"block_{i}"] = h
         features = ops.sum(ops.relu(h), axis=(1, 2))
         endpoints["features"] = features
         weights = class_weights(labels, self.num_classes)
         projection = self.class_projection(weights, training=training)
-        logits = self.linear(features, training=training)[:, 0]
-        return logits + ops.sum(projection * features, axis=-1), endpoints
+        unconditional = self.linear(features, training=training)[:, 0]
+        projection = ops.sum(projection * features, axis=-1)
+        endpoints.update(unconditional=unconditional, projection=projection)
+        return unconditional + projection, endpoints

@@ -1,6 +1,7 @@
 """What happens around the steps of a run: logs, sample grids, checkpoints, scores."""
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from PIL import Image
+from tqdm import tqdm
 
 from cgt_tf.data.pipeline import to_uint8
+from cgt_tf.training.alarms import LogitGap, collapse_warnings
 from cgt_tf.training.run_dir import RunDir
 from cgt_tf.training.state import TrainState
 
@@ -33,12 +36,20 @@ class StepLog:
 
     Fetching values waits for the device, so they are kept as tensors until an interval is full;
     each step is then checked on its own, so that the first non-finite one is the one that is named.
+
+    Args:
+        run: opened, with the statistics of the steps before this one alone.
+        writer: of the TensorBoard events.
+        images_per_step: real images that a step takes.
+        collapse_share: least variance ratio without a warning, see `collapse_warnings`.
     """
 
-    def __init__(self, run: RunDir, writer, images_per_step: int):
+    def __init__(self, run: RunDir, writer, images_per_step: int, collapse_share: float = 0.0):
         self._run = run
         self._writer = writer
         self._images_per_step = images_per_step
+        self._collapse_share = collapse_share
+        self._gap = LogitGap(run.read_stats())
         self._pending: list[tuple[int, dict]] = []
         self._start = self._interval_start = time.monotonic()
 
@@ -67,13 +78,19 @@ class StepLog:
             **means,
         }
         self._run.append_stats(record)
+        self._gap.add(record)
         self._write_scalars({**means, "images_per_second": rate}, last_step)
         self._pending.clear()
         return record
 
     def scores(self, step: int, scores: dict) -> None:
-        """Writes an evaluation's numbers."""
-        self._run.append_stats({"step": step, **scores})
+        """Writes an evaluation's numbers with D's gap since the last, and warns of a collapse."""
+        scores = {**scores, **self._gap.take()}
+        warnings = collapse_warnings(scores, self._collapse_share)
+        for warning in warnings:
+            tqdm.write(f"warning: step {step}: {warning}", file=sys.stderr)
+        noted = {"warnings": warnings} if warnings else {}
+        self._run.append_stats({"step": step, **scores, **noted})
         self._write_scalars(scores, step)
 
     def restart_interval(self) -> None:

@@ -16,6 +16,7 @@ from cgt_tf.training.hooks import Checkpoints, SampleGrid, StepLog, check_finite
 from cgt_tf.training.run_dir import RunDir
 from cgt_tf.training.state import TrainState
 from cgt_tf.training.step import TrainStep
+from cgt_tf.training.supervised_step import SupervisedStep
 
 # Scores of the present generator: called with `sample(z, labels)` -> images and the step.
 Evaluate = Callable[[Callable, int], dict[str, float]]
@@ -44,8 +45,9 @@ class TrainingRun:
     evaluate: Evaluate | None = None
 
     def __post_init__(self):
-        (self.stage,) = self.method.stages()
         with self.strategy.scope():
+            self.method.prepare(self.gan, self.data)
+            (self.stage,) = self.method.stages()
             self.state = TrainState(self.gan, self.stage, self.config)
         self._sample = tf.function(self._sample_images, autograph=False)
 
@@ -56,9 +58,10 @@ class TrainingRun:
         """Images of the generator as it stands, float32 [B, R, R, 3] in [-1, 1]."""
         return self._sample(tf.constant(z), tf.constant(labels))
 
-    def make_step(self) -> TrainStep:
+    def make_step(self) -> TrainStep | SupervisedStep:
         """The compiled step; its first call traces it."""
-        return TrainStep(self.strategy, self.state, self.stage, self.config)
+        kind = SupervisedStep if self.stage.reconstruction else TrainStep
+        return kind(self.strategy, self.state, self.stage, self.config)
 
     def train(self) -> TrainState:
         """Runs from the newest checkpoint to the stage's last step."""
@@ -69,7 +72,8 @@ class TrainingRun:
         self.run.truncate_stats(-1 if restored is None else restored)
         writer = tf.summary.create_file_writer(str(self.run.events))
         passes = training.d_steps * training.accumulation
-        log = StepLog(self.run, writer, training.batch_size * passes)
+        images = training.batch_size * passes
+        log = StepLog(self.run, writer, images, training.collapse_share)
         spec = self.gan.spec
         grid = SampleGrid(self.run, writer, spec.num_classes, spec.dim_z, self.config.seed)
         batches = iter(
@@ -81,6 +85,7 @@ class TrainingRun:
                 start,
                 batches_per_step=passes,
                 flip=self.config.data.flip,
+                indices=self.stage.reconstruction is not None,
             )
         )
         step_function = self.make_step()
@@ -88,8 +93,11 @@ class TrainingRun:
         if restored is None:
             self._warm_up(step_function)
             self._around(0, last, log, grid, checkpoints)
+        stopped = self.state.stopped_early
         with _progress_bar(start, last) as bar:
             for step in range(start + 1, last + 1):
+                if stopped:
+                    break
                 log.add(step, step_function([next(batches) for _ in range(passes)]))
                 bar.update()
                 if step % training.log_every == 0 or self._due_any(step, last):
@@ -98,9 +106,12 @@ class TrainingRun:
                 if self._due_any(step, last):
                     self._around(step, last, log, grid, checkpoints)
                     log.restart_interval()
+                    stopped = self.state.stopped_early
                 elif step % training.log_every == 0:
                     log.restart_interval()
         writer.close()
+        if stopped:
+            print(self.state.early_stop.message(float(self.state.best_fid)), file=sys.stderr)
         return self.state
 
     def _warm_up(self, step_function: TrainStep) -> None:
@@ -146,7 +157,7 @@ class TrainingRun:
             scores = self.evaluate(self.sample, step) if scored else {}
         if scores:
             log.scores(step, scores)
-            self.state.best_fid.assign(min(self.state.best_fid, scores.get("fid", float("inf"))))
+            self.state.note_scores(scores)
         if scored or _due(step, training.checkpoint_every, last):
             checkpoints.save(step)
 
@@ -156,8 +167,9 @@ def _due(step: int, every: int, last: int) -> bool:
 
 
 def _shown(record: dict) -> dict:
-    names = {"discriminator_loss": "D", "generator_loss": "G", "images_per_second": "img/s"}
-    return {short: f"{record[name]:.3g}" for name, short in names.items()}
+    names = {"discriminator_loss": "D", "generator_loss": "G", "loss": "loss"}
+    names["images_per_second"] = "img/s"
+    return {short: f"{record[name]:.3g}" for name, short in names.items() if name in record}
 
 
 def _progress_bar(start: int, last: int) -> tqdm:

@@ -3,9 +3,9 @@
 Before the first step a discriminator may be warmed up: updates of it alone, against the generator
 as it stands, which is only sampled.
 
-Latents and labels of a pass are drawn for the global batch from a stateless generator, keyed by
-(seed, step and pass), and each replica takes its slice: the draws do not depend on the number of
-replicas, and a resumed run draws what an uninterrupted one would have drawn.
+Every pass has a key of its own, which its random numbers depend on; see `training.draws`. What the
+losses are made of is in objects that the config composes: the adversarial loss of D's outputs, the
+augmentation of all that D sees, the gradient penalty.
 """
 
 import tensorflow as tf
@@ -13,7 +13,10 @@ import tensorflow as tf
 from cgt_tf.config import Config
 from cgt_tf.data.pipeline import to_float
 from cgt_tf.methods.base import Stage
-from cgt_tf.training import objectives
+from cgt_tf.training.adversarial import create_loss
+from cgt_tf.training.augmentation import FAKE, REAL, Augmentation
+from cgt_tf.training.draws import Draws
+from cgt_tf.training.regularisers import LazyR1
 from cgt_tf.training.state import TrainState
 
 
@@ -30,13 +33,17 @@ class TrainStep:
     def __init__(
         self, strategy: tf.distribute.Strategy, state: TrainState, stage: Stage, config: Config
     ):
+        training = config.training
         self._strategy = strategy
         self._state = state
         self._stage = stage
-        self._seed = config.seed
-        self._batch_size = config.training.batch_size
-        self._accumulation = config.training.accumulation
-        self._d_steps = config.training.d_steps
+        self._batch_size = training.batch_size
+        self._accumulation = training.accumulation
+        self._d_steps = training.d_steps
+        self._draws = Draws(config.seed, training.batch_size, strategy)
+        self._augment = Augmentation(config.augmentation, self._draws, state.adaptive)
+        self._loss = create_loss(training, state.step)
+        self._r1 = LazyR1(training.r1_gamma, training.r1_every)
         self._run = tf.function(self._distributed_step, autograph=False)
         self._run_warm_up = tf.function(self._distributed_warm_up, autograph=False)
 
@@ -63,7 +70,9 @@ class TrainStep:
         first_key = -number * self._accumulation
 
         def update(batches):
-            return self._discriminator_update(batches, first_key, generator_training=False)
+            return self._discriminator_update(
+                batches, first_key, number - 1, generator_training=False
+            )
 
         return self._summed(self._strategy.run(update, args=(batches,)))
 
@@ -74,10 +83,15 @@ class TrainStep:
         }
 
     def _distributed_step(self, batches):
+        state = self._state
         sums = self._summed(self._strategy.run(self._replica_step, args=(batches,)))
-        self._state.step.assign_add(1)
-        if self._state.average:
-            self._state.average.update(self._state.step)
+        state.step.assign_add(1)
+        if state.average:
+            state.average.update(state.step)
+        if state.adaptive:
+            state.adaptive.update(state.step, sums["d_sign"])
+            sums["ada_probability"] = tf.identity(state.adaptive.probability)
+            sums["ada_mean_sign"] = tf.identity(state.adaptive.mean_sign)
         return sums
 
     def _replica_step(self, batches):
@@ -86,40 +100,68 @@ class TrainStep:
         for d_step in range(self._d_steps):
             first = d_step * self._accumulation
             passes = batches[first : first + self._accumulation]
-            metrics.append(self._discriminator_update(passes, first_key + first))
+            update = self._state.step * self._d_steps + d_step
+            metrics.append(self._discriminator_update(passes, first_key + first, update))
         last = dict(metrics[-1])
+        last["d_sign"] = sum(scalars["d_sign"] for scalars in metrics) / self._d_steps
         first_key += self._d_steps * self._accumulation
         last.update(self._generator_update(first_key))
         return last
 
-    def _discriminator_update(self, batches, first_key, generator_training=True):
+    def _discriminator_update(self, batches, first_key, update, generator_training=True):
+        """One update of D.
+
+        Args:
+            batches: of its passes.
+            first_key: of its first pass.
+            update: number of the update, from 0.
+            generator_training: whether the generator's batch norm is in training mode.
+        """
         gan = self._state.gan
-        variables = [v.value for v in self._state.discriminator_variables]
         passes = []
         total = {}
         for i, (images, labels) in enumerate(batches):
-            z, fake_labels = self._draw(first_key + i)
+            key = first_key + i
+            z, fake_labels = self._draw(key)
             fakes, _ = gan.generator(z, fake_labels, training=generator_training)
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(variables)
-                logits, _ = gan.discriminator(
-                    tf.concat([to_float(images), fakes], axis=0),
-                    tf.concat([labels, fake_labels], axis=0),
-                    training=True,
-                )
-                real, fake = tf.split(logits, 2)
-                loss = objectives.hinge_discriminator_loss(real, fake) / self._updated_images
-            passes.append(tape.gradient(loss, variables))
-            scalars = {
-                "discriminator_loss": loss,
-                "d_real": tf.reduce_sum(real) / self._updated_images,
-                "d_fake": tf.reduce_sum(fake) / self._updated_images,
-            }
+            reals = to_float(images)
+            gradients, scalars = self._discriminator_pass(reals, labels, fakes, fake_labels, key)
+            passes.append(gradients)
+            if self._r1.enabled:
+                scalars["r1"], gradients = self._r1_pass(reals, labels, key, update)
+                passes.append(gradients)
             total = {name: total.get(name, 0.0) + value for name, value in scalars.items()}
         self._state.discriminator_optimizer.apply(
             _sum_of_passes(passes), self._state.discriminator_variables
         )
         return total
+
+    def _discriminator_pass(self, reals, labels, fakes, fake_labels, key):
+        variables = [v.value for v in self._state.discriminator_variables]
+        reals, fakes = self._augment(reals, key, REAL), self._augment(fakes, key, FAKE)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            outputs = self._state.gan.discriminator(
+                tf.concat([reals, fakes], axis=0),
+                tf.concat([labels, fake_labels], axis=0),
+                training=True,
+            )
+            loss = self._loss.discriminator(*outputs) / self._updated_images
+        real, fake = tf.split(self._loss.combined(*outputs), 2)
+        return tape.gradient(loss, variables), {
+            "discriminator_loss": loss,
+            "d_real": tf.reduce_sum(real) / self._updated_images,
+            "d_fake": tf.reduce_sum(fake) / self._updated_images,
+            "d_sign": tf.reduce_sum(tf.sign(real)) / self._updated_images,
+        }
+
+    def _r1_pass(self, reals, labels, key, update):
+        def logits_of(images):
+            seen = self._augment(images, key, REAL)
+            return self._loss.combined(*self._state.gan.discriminator(seen, labels, training=False))
+
+        variables = [v.value for v in self._state.discriminator_variables]
+        return self._r1.gradients(update, logits_of, reals, variables, self._updated_images)
 
     def _generator_update(self, first_key):
         gan = self._state.gan
@@ -133,8 +175,9 @@ class TrainStep:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
                 fakes, _ = gan.generator(z, labels, training=True)
-                logits, _ = gan.discriminator(fakes, labels, training=True)
-                loss = objectives.hinge_generator_loss(logits) / self._updated_images
+                seen = self._augment(fakes, first_key + i, FAKE)
+                outputs = gan.discriminator(seen, labels, training=True)
+                loss = self._loss.generator(*outputs) / self._updated_images
                 objective = loss
                 if i == 0:
                     # Replicas are summed, so each takes its share of what is not a batch mean.
@@ -155,15 +198,7 @@ class TrainStep:
     def _draw(self, key):
         """This replica's latents [b, dim_z] and uniform labels [b] of the pass with a key."""
         spec = self._state.gan.spec
-        seed = tf.stack([tf.constant(self._seed, tf.int64), key])
-        z = tf.random.stateless_normal([self._batch_size, spec.dim_z], seed)
-        labels = tf.random.stateless_uniform(
-            [self._batch_size], seed, 0, spec.num_classes, dtype=tf.int32
-        )
-        size = self._batch_size // self._strategy.num_replicas_in_sync
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        start = replica * size
-        return z[start : start + size], labels[start : start + size]
+        return self._draws.latents(key, spec.dim_z, spec.num_classes)
 
 
 def _sum_of_passes(passes):

@@ -193,6 +193,19 @@ def test_one_device_strategy_is_the_plain_stream():
         np.testing.assert_array_equal(part, expected)
 
 
+def test_indices_are_those_of_the_images_in_the_set():
+    image_set = make_set(10)
+    strategy = tf.distribute.get_strategy()
+    data = pipeline.distributed_batches(strategy, image_set, 4, 0, 3, flip=True, indices=True)
+    plain = pipeline.distributed_batches(strategy, image_set, 4, 0, 3, flip=True)
+    pairs = zip(data.take(5), plain.take(5), strict=True)
+    for (images, labels, indices), (expected, expected_labels) in pairs:
+        np.testing.assert_array_equal(images, expected)
+        np.testing.assert_array_equal(labels, expected_labels)
+        assert indices.dtype == tf.int64
+        np.testing.assert_array_equal(identities(images.numpy()), indices)
+
+
 def test_batch_that_replicas_cannot_share():
     class Four:
         num_replicas_in_sync = 4

@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from cgt_tf.config import PROTOCOLS, Config, EvaluationConfig, validate
+from cgt_tf.config import PROTOCOLS, Config, EvaluationConfig
+from cgt_tf.config_checks import validate
 from cgt_tf.errors import InputError
 from cgt_tf.evaluation.protocols import TABLE, Protocol, get_protocol
 

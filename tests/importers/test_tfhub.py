@@ -75,9 +75,7 @@ def test_raw_weights_are_the_other_copy():
 
 
 def test_raw_weights_that_a_module_lacks_are_an_error():
-    with pytest.raises(
-        InputError, match=r"expected the variables of .*missing 'Generator"
-    ):
+    with pytest.raises(InputError, match=r"expected the variables of .*missing 'Generator"):
         read_tfhub(str(DEEP), weights="raw")
 
 

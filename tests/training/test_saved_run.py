@@ -119,5 +119,5 @@ def test_what_is_refused(runs, tmp_path):
         load_source(f"run:{tmp_path}")
     with pytest.raises(InputError, match="a run keeps its own"):
         load_source(f"run:{root / 'first'}", bn_eps=1e-3)
-    with pytest.raises(InputError, match="with num_classes 5 .* got 2"):
+    with pytest.raises(InputError, match=r"with num_classes 5 .* got 2"):
         load_source(f"run:{root / 'second'}", discriminator=f"run:{root / 'second'}")

@@ -1,6 +1,6 @@
 """Trains a tiny transfer on two logical CPU devices and prints its losses as JSON.
 
-python train_on_logical_devices.py <strategy> <steps>
+python train_on_logical_devices.py <strategy> <steps> [<config fields as JSON>]
 """
 
 import json
@@ -14,6 +14,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 from cgt_tf import config as configs  # noqa: E402
+from cgt_tf import config_checks  # noqa: E402
 from cgt_tf.data.image_set import ImageSet  # noqa: E402
 from cgt_tf.data.pipeline import distributed_batches  # noqa: E402
 from cgt_tf.methods.base import DataSpec  # noqa: E402
@@ -25,9 +26,11 @@ from cgt_tf.training.step import TrainStep  # noqa: E402
 from cgt_tf.training.strategy import create_strategy  # noqa: E402
 
 
-def main(strategy_name: str, steps: int) -> None:
-    config = configs.Config(seed=1)
+def main(strategy_name: str, steps: int, fields: str = "{}") -> None:
+    config = configs.from_dict(json.loads(fields))
+    config.seed = 1
     config.training.batch_size = 8
+    config_checks.validate(config)
     keras.utils.set_random_seed(0)
     strategy = create_strategy(strategy_name, config.training.batch_size)
     spec = GanSpec(
@@ -55,10 +58,11 @@ def main(strategy_name: str, steps: int) -> None:
         state = TrainState(gan, stage, config)
     batches = iter(distributed_batches(strategy, images, config.training.batch_size, 1, 0))
     step = TrainStep(strategy, state, stage, config)
-    records = [step([next(batches)]) for _ in range(steps)]
+    passes = config.training.d_steps * config.training.accumulation
+    records = [step([next(batches) for _ in range(passes)]) for _ in range(steps)]
     losses = {name: [float(record[name]) for record in records] for name in records[0]}
     print(json.dumps({"replicas": strategy.num_replicas_in_sync, **losses}))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

@@ -1,0 +1,94 @@
+"""A source's generator with other classes and nothing folded, for methods that train all of it."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import numpy as np
+from keras import ops
+
+from cgt_tf.config import MethodConfig
+from cgt_tf.layers.conditional_batch_norm import TableBatchNorm
+from cgt_tf.methods.base import variable_name
+from cgt_tf.models.biggan import BaseGenerator
+from cgt_tf.models.fold import copy_statistics
+from cgt_tf.models.spec import GanSpec
+
+# Last parts of the names of variables with one row a class, and with rows a domain.
+_CLASS_TABLES = ("embeddings", "scale_table", "shift_table")
+_LATENTS = ("scale_latent", "shift_latent")
+_STATISTICS = ("moving_mean", "moving_variance")
+
+
+def whole_spec(source: GanSpec, num_classes: int) -> GanSpec:
+    """The source's spec with other classes, one domain and one set of statistics."""
+    return dataclasses.replace(
+        source, num_classes=num_classes, d_classes=0, truncation_grid=(), domain_classes=()
+    )
+
+
+def generator_options(source: GanSpec, spec: GanSpec) -> dict:
+    """Options of `create_generator` that give the source's layers: its norms, its spectral norms.
+
+    A folded source has tables of offsets, and weights whose spectral norm is divided out.
+    """
+    if not source.domain_classes:
+        return {"initializer": "zeros"}
+    norm = functools.partial(
+        TableBatchNorm,
+        num_classes=spec.num_classes,
+        latent_dim=spec.chunk_dim,
+        momentum=spec.bn_momentum,
+        epsilon=spec.bn_eps,
+        initializer="zeros",
+    )
+    return {"initializer": "zeros", "norm": norm, "spectral_norm": False}
+
+
+def copy_whole(
+    source: BaseGenerator,
+    target: BaseGenerator,
+    rows: Callable[[str, np.ndarray], np.ndarray],
+    truncation: float = 1.0,
+) -> None:
+    """Copies every variable that the source has, raw weights and power vectors included.
+
+    Args:
+        source: may hold several domains; latent projections and statistics are the first's.
+        target: of `whole_spec`.
+        rows: makes the new classes' table [M, dim] from a variable's name and the source's table
+            [N, dim].
+        truncation: whose batch-norm statistics are taken.
+    """
+    values = {variable_name(v): v for v in source.variables}
+    for variable in target.variables:
+        name = variable_name(variable)
+        kind = name.rpartition("/")[2]
+        # A method may add variables to the source's, with initial values of their own.
+        if name not in values or kind in _STATISTICS:
+            continue
+        value = ops.convert_to_numpy(values[name])
+        if kind in _CLASS_TABLES:
+            value = rows(name, value)
+        elif kind in _LATENTS:
+            value = value[: variable.shape[0]]
+        variable.assign(value)
+    copy_statistics(source, target, truncation)
+
+
+def initial_rows(
+    table: np.ndarray, num_classes: int, method: MethodConfig, rng: np.random.Generator
+) -> np.ndarray:
+    """First rows of the new classes, float32 [M, dim], by `method.class_init`.
+
+    Args:
+        table: the old classes' [N, dim].
+        num_classes: M.
+        method: `mean_old`: the old classes' mean plus N(0, class_init_std^2), as BigGAN-AM starts
+            its class embeddings; `normal`: N(0, s^2) with s the spread of the table's elements.
+        rng: of the draws.
+    """
+    noise = rng.normal(size=(num_classes, table.shape[1]))
+    if method.class_init == "normal":
+        return (table.std() * noise).astype(np.float32)
+    return (table.mean(axis=0) + method.class_init_std * noise).astype(np.float32)

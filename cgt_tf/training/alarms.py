@@ -1,0 +1,91 @@
+"""Signs of a failing run at each evaluation: D's gap, collapse of the classes, no lower FID."""
+
+import tensorflow as tf
+
+# Keys of stats.jsonl: the score that evaluations give, and what is added here.
+VARIANCE_RATIO = "variance_ratio"
+LOGIT_GAP = "d_gap"
+
+
+class LogitGap:
+    """Mean D(real) - mean D(fake) of the steps since the last evaluation.
+
+    A gap that keeps growing is a discriminator that tells its few real images by heart.
+
+    Args:
+        records: the lines of `stats.jsonl` so far, so that a resumed run goes on counting.
+    """
+
+    def __init__(self, records: list[dict]):
+        self._last_step = 0
+        self._parts: list[tuple[int, float]] = []
+        for record in records:
+            if LOGIT_GAP in record:
+                self._parts.clear()
+            elif "warmup_step" not in record:
+                self.add(record)
+
+    def add(self, record: dict) -> None:
+        """Takes in the means of an interval of steps; records without D's logits are left out."""
+        if "d_real" not in record:
+            return
+        steps = record["step"] - self._last_step
+        self._last_step = record["step"]
+        self._parts.append((steps, record["d_real"] - record["d_fake"]))
+
+    def take(self) -> dict[str, float]:
+        """The gap by its key, and starts over; empty where there was no step."""
+        total = sum(steps for steps, _ in self._parts)
+        if not total:
+            return {}
+        gap = sum(steps * gap for steps, gap in self._parts) / total
+        self._parts.clear()
+        return {LOGIT_GAP: gap}
+
+
+def collapse_warnings(scores: dict[str, float], share: float) -> list[str]:
+    """One line where the generated images of a class vary too little, else nothing.
+
+    Args:
+        scores: of an evaluation, with `VARIANCE_RATIO` where it was asked for: the variance of
+            features within a class, generated over real, mean of the classes.
+        share: the least ratio that is not warned about; 0: none is.
+    """
+    ratio = scores.get(VARIANCE_RATIO)
+    if ratio is None or ratio >= share:
+        return []
+    return [
+        f"collapse: images within a class vary {ratio:.3g} times as much as real ones "
+        f"({VARIANCE_RATIO}), less than the alarm's {share:g} (--config.training.collapse_share)"
+    ]
+
+
+class EarlyStop:
+    """Ends a run after `patience` evaluations in a row without a lower FID than ever before.
+
+    Must be created in the strategy's scope.
+
+    Args:
+        patience: at least 1.
+
+    Attributes:
+        stale: int64 variable, evaluations since the lowest FID; part of the checkpoint, so that a
+            run that has ended stays so.
+    """
+
+    def __init__(self, patience: int):
+        self._patience = patience
+        self.stale = tf.Variable(0, dtype=tf.int64, trainable=False, name="stale_evaluations")
+
+    def count(self, improved: bool) -> None:
+        self.stale.assign(0 if improved else self.stale + 1)
+
+    @property
+    def due(self) -> bool:
+        return int(self.stale.numpy()) >= self._patience
+
+    def message(self, best_fid: float) -> str:
+        return (
+            f"stopped early: no FID lower than {best_fid:.4g} in {int(self.stale.numpy())} "
+            "evaluations (--config.training.early_stop)"
+        )

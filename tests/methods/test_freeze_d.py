@@ -1,0 +1,133 @@
+"""Frozen blocks of the discriminator: which variables, and that nothing in them moves."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cgt_tf.config import Config, MethodConfig
+from cgt_tf.config_checks import validate
+from cgt_tf.data.image_set import ImageSet
+from cgt_tf.errors import InputError
+from cgt_tf.methods.base import select_variables, variable_name
+from cgt_tf.methods.cgan_transfer import CGANTransfer
+from cgt_tf.methods.freeze_d import FreezeD
+from cgt_tf.methods.scratch import Scratch
+from cgt_tf.methods.transfer import discriminator_patterns
+from cgt_tf.methods.transfergan import TransferGAN
+from cgt_tf.models.gan import Gan, create_discriminator
+from cgt_tf.models.spec import biggan_spec
+from cgt_tf.training.loop import TrainingRun
+from cgt_tf.training.run_dir import RunDir
+from tests.methods.tiny_sources import TARGET, tiny_source, values
+
+
+def config_of(name, blocks):
+    config = Config(seed=3, method=MethodConfig(name=name))
+    config.discriminator.freeze_blocks = blocks
+    config.generator.learning_rate = config.discriminator.learning_rate = 0.01
+    config.training.steps = 2
+    config.training.batch_size = 4
+    config.training.sample_every = config.evaluation.every = 0
+    return config
+
+
+def is_frozen(name, blocks):
+    return any(name.startswith((f"block_{i}/", f"attention_{i}/")) for i in range(blocks))
+
+
+@pytest.mark.parametrize("method, blocks", [(TransferGAN, 1), (FreezeD, 3), (FreezeD, 4)])
+def test_trained_variables(method, blocks):
+    transfer = method(config_of("transfergan", blocks))
+    gan = transfer.build(tiny_source("table"), TARGET)
+    (stage,) = transfer.stages()
+    variables = gan.discriminator.trainable_variables
+    trained = {variable_name(v) for v in select_variables(variables, stage.discriminator)}
+    expected = {variable_name(v) for v in variables}
+    expected = {name for name in expected if not is_frozen(name, blocks)}
+    assert trained == expected
+    assert {"linear/kernel", "linear/bias", "class_projection/embeddings"} <= trained
+
+
+def test_more_than_nine_blocks_are_told_apart():
+    config = Config()
+    config.discriminator.freeze_blocks = 2
+    (pattern,) = discriminator_patterns(config)
+
+    class Variable:
+        def __init__(self, name):
+            self.path = f"discriminator/{name}"
+
+    names = ["block_0/a", "block_1/a", "block_10/a", "attention_1/a", "attention_12/a", "linear/a"]
+    variables = [Variable(name) for name in names]
+    trained = [variable_name(v) for v in select_variables(variables, (pattern,))]
+    assert trained == ["block_10/a", "attention_12/a", "linear/a"]
+    config.discriminator.freeze_blocks = 0
+    assert discriminator_patterns(config) == (".*",)
+
+
+@pytest.mark.parametrize("resolution, expected", [(128, 3), (32, 2)])
+def test_freeze_d_freezes_half_of_the_published_blocks(resolution, expected):
+    spec = biggan_spec(resolution, 4)
+    method = FreezeD(Config(method=MethodConfig(name="freeze_d")))
+    source = Gan(spec, None, None, list("abcd"))
+    assert method.freezing_config(source).discriminator.freeze_blocks == expected
+    assert method.config.discriminator.freeze_blocks == 0
+
+
+@pytest.mark.parametrize("method, blocks", [(FreezeD, 2), (CGANTransfer, 0)])
+def test_two_steps_leave_frozen_blocks_bit_for_bit(method, blocks, tmp_path):
+    config = config_of("freeze_d", 0)
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    source = tiny_source("table")
+    transfer = method(config)
+    with strategy.scope():
+        gan = transfer.build(source, TARGET)
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+    data = ImageSet(images, np.arange(6, dtype=np.int32) % 3, TARGET.class_names, "random")
+    run = RunDir(tmp_path / "run")
+    run.open(config, TARGET.class_names)
+    TrainingRun(config, run, strategy, transfer, gan, data).train()
+    before, after = values(source.discriminator), values(gan.discriminator)
+    assert any(name.endswith("/u") and is_frozen(name, 2) for name in after)
+    for name in after.keys() - {"class_projection/embeddings", "class_projection/u"}:
+        same = np.array_equal(before[name], after[name])
+        assert same == is_frozen(name, blocks), name
+
+
+def test_frozen_blocks_keep_their_power_vectors_in_every_transfer():
+    config = config_of("cgan_transfer", 2)
+    gan = CGANTransfer(config).build(tiny_source("table"), TARGET)
+    assert gan.discriminator.frozen_blocks == 2
+    before = values(gan.discriminator)
+    gan.discriminator(np.ones((2, 8, 8, 3), np.float32), np.array([0, 1]), training=True)
+    for name, value in values(gan.discriminator).items():
+        moved = name.endswith("/u") and not is_frozen(name, 2)
+        assert np.array_equal(before[name], value) != moved, name
+
+
+def test_the_output_is_the_same_frozen_or_not():
+    source = tiny_source("table").discriminator
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
+    frozen = create_discriminator(source.spec)
+    for variable, value in zip(frozen.variables, source.variables, strict=True):
+        variable.assign(value)
+    frozen.frozen_blocks = 4
+    labels = np.array([0, 1])
+    expected = source(images, labels)[0]
+    np.testing.assert_allclose(frozen(images, labels, training=True)[0], expected, rtol=1e-5)
+
+
+def test_bad_numbers_of_blocks():
+    source = tiny_source("table")
+    message = "of at most the 4 blocks of a source's discriminator, and 0 where there is none, got"
+    with pytest.raises(InputError, match=f"{message} 5"):
+        TransferGAN(config_of("transfergan", 5)).build(source, TARGET)
+    config = config_of("transfergan", 1)
+    config.discriminator.warmup_steps = 3
+    without = Gan(source.spec, source.generator, None, source.class_names)
+    with pytest.raises(InputError, match=f"{message} 1"):
+        TransferGAN(config).build(without, TARGET)
+    with pytest.raises(InputError, match=r"freeze_blocks 0 for scratch.*, got 1"):
+        Scratch(config).build(None, TARGET)
+    with pytest.raises(InputError, match="freeze_blocks must be at least 0, got -1"):
+        validate(config_of("transfergan", -1))

@@ -1,0 +1,125 @@
+"""D's gap, the collapse alarm and early stop, alone and in the loop."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cgt_tf.training.alarms import VARIANCE_RATIO, EarlyStop, LogitGap, collapse_warnings
+
+
+def record(step, real, fake):
+    return {"step": step, "d_real": real, "d_fake": fake}
+
+
+def test_the_gap_is_the_mean_over_steps_since_the_last_evaluation():
+    gap = LogitGap([])
+    assert gap.take() == {}
+    gap.add(record(3, 1.0, 0.0))
+    gap.add(record(4, 5.0, 0.0))
+    assert gap.take() == {"d_gap": pytest.approx((3 * 1 + 5) / 4)}
+    gap.add(record(6, 2.0, 4.0))
+    assert gap.take() == {"d_gap": -2.0}
+    assert gap.take() == {}
+
+
+def test_a_resumed_run_goes_on_with_what_was_logged():
+    records = [
+        {"warmup_step": 1, **record(0, 50.0, 0.0)},
+        {"step": 0, "fid": 3.0},
+        record(2, 9.0, 0.0),
+        {"step": 2, "fid": 2.0, "d_gap": 9.0},
+        record(3, 1.0, 0.0),
+    ]
+    gap = LogitGap(records)
+    gap.add(record(5, 4.0, 0.0))
+    assert gap.take() == {"d_gap": pytest.approx((1 + 2 * 4) / 3)}
+
+
+def test_steps_without_a_discriminator_have_no_gap():
+    gap = LogitGap([])
+    gap.add({"step": 4, "reconstruction": 1.0})
+    assert gap.take() == {}
+
+
+@pytest.mark.parametrize(("ratio", "share"), [(0.3, 0.3), (0.9, 0.3), (0.0, 0.0), (None, 0.3)])
+def test_no_warning(ratio, share):
+    scores = {"fid": 1.0} if ratio is None else {VARIANCE_RATIO: ratio}
+    assert collapse_warnings(scores, share) == []
+
+
+def test_a_warning_names_ratio_and_limit():
+    (warning,) = collapse_warnings({VARIANCE_RATIO: 0.12}, 0.3)
+    assert "0.12" in warning and "0.3" in warning and "\n" not in warning
+
+
+def test_early_stop_counts_evaluations_in_a_row():
+    stop = EarlyStop(2)
+    for improved, due in [(0, False), (1, False), (0, False), (0, True), (1, False)]:
+        stop.count(bool(improved))
+        assert stop.due == due
+    assert isinstance(stop.stale, tf.Variable)
+
+
+def test_the_variance_ratio_is_a_score_of_the_evaluation():
+    """Training ranks below evaluation and knows the score by its name alone."""
+    from cgt_tf.evaluation import measures
+
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    real, fake = (
+        SimpleNamespace(features=scale * rng.normal(size=(40, 3)), labels=labels, class_names=names)
+        for scale, names in ((1.0, None), (0.1, ["a", "b"]))
+    )
+    real.of_classes = lambda names: real
+    found = measures.Measures()
+    measures._METRICS["diversity"](SimpleNamespace(real=real, fake=fake), found)
+    assert found.scalars[VARIANCE_RATIO] < 0.05
+    assert collapse_warnings(found.scalars, 0.3)
+
+
+def test_a_collapse_is_said_and_kept(make_run, config, capsys):
+    config.training.steps = 3
+    config.training.checkpoint_every = 0
+    config.evaluation.every = 1
+    ratios = [1.0, 0.1, 0.5, 0.29]
+    run = make_run(config, evaluate=lambda sample, step: {"fid": 1.0, VARIANCE_RATIO: ratios[step]})
+    run.train()
+    scored = {r["step"]: r for r in run.run.read_stats() if "fid" in r}
+    assert [step for step, r in scored.items() if "warnings" in r] == [1, 3]
+    assert "0.29" in scored[3]["warnings"][0]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "collapse" in line]
+    assert len(lines) == 2 and "warning: step 1: collapse" in lines[0]
+    logged = {r["step"]: r for r in run.run.read_stats() if "d_real" in r}
+    assert "d_gap" not in scored[0]
+    for step in (1, 2, 3):
+        gap = logged[step]["d_real"] - logged[step]["d_fake"]
+        assert scored[step]["d_gap"] == pytest.approx(gap, rel=1e-5)
+
+
+def test_early_stop_ends_a_run_for_good(make_run, config, capsys):
+    config.training.steps = 8
+    config.training.checkpoint_every = 0
+    config.training.early_stop = 2
+    config.evaluation.every = 1
+    fids = [9.0, 5.0, 6.0, 4.0, 4.5, 4.0, 1.0, 1.0, 1.0]
+    scored = []
+
+    def evaluate(sample, step):
+        scored.append(step)
+        return {"fid": fids[step]}
+
+    run = make_run(config, evaluate=evaluate)
+    state = run.train()
+    assert scored == [0, 1, 2, 3, 4, 5]
+    assert int(state.step.numpy()) == 5
+    assert run.run.saved_steps()[-1] == 5
+    assert run.run.resolve_checkpoint("best") == 3
+    assert "stopped early: no FID lower than 4 in 2 evaluations" in capsys.readouterr().err
+    lines = run.run.read_stats()
+    again = make_run(config, evaluate=evaluate)
+    state = again.train()
+    assert "stopped early" in capsys.readouterr().err
+    assert int(state.step.numpy()) == 5 and len(scored) == 6
+    assert again.run.read_stats() == lines

@@ -1,0 +1,106 @@
+"""R1 against closed forms, its schedule, and its share of passes and replicas."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cgt_tf.training.regularisers import LazyR1, squared_gradients
+
+GAMMA, EVERY = 3.0, 4
+
+
+@pytest.fixture
+def images():
+    return tf.constant(np.random.default_rng(0).normal(size=(6, 4, 4, 3)).astype(np.float32))
+
+
+@pytest.fixture
+def weight():
+    return tf.Variable(np.random.default_rng(1).normal(size=(4, 4, 3)).astype(np.float32))
+
+
+def test_a_linear_discriminator_has_the_gradient_of_its_weight(images, weight):
+    found = squared_gradients(lambda x: tf.tensordot(x, weight, 3) + 2.0, images)
+    np.testing.assert_allclose(found, 6 * np.sum(weight.numpy() ** 2), rtol=1e-5)
+
+
+def test_a_quadratic_discriminator_has_a_gradient_of_each_image(images):
+    found = squared_gradients(lambda x: tf.reduce_sum(x**2, axis=(1, 2, 3)), images)
+    np.testing.assert_allclose(found, np.sum((2 * images.numpy()) ** 2), rtol=1e-5)
+
+
+def regularised(images, weight, update, total_images=6.0):
+    bias = tf.Variable(1.0)
+    r1 = LazyR1(GAMMA, EVERY)
+
+    @tf.function
+    def run(update):
+        return r1.gradients(
+            update,
+            lambda x: tf.tensordot(x, weight, 3) + bias,
+            images,
+            [weight, bias],
+            total_images,
+        )
+
+    return run(tf.constant(update, tf.int64))
+
+
+@pytest.mark.parametrize("update", [0, 4, 400])
+def test_due_updates_count_as_often_as_the_interval(images, weight, update):
+    """gamma / 2 |w|^2 for D = <w, x> + b; its gradients are gamma w and 0."""
+    penalty, (gradient, of_bias) = regularised(images, weight, update)
+    squares = np.sum(weight.numpy() ** 2)
+    np.testing.assert_allclose(penalty, EVERY * GAMMA / 2 * squares, rtol=1e-5)
+    np.testing.assert_allclose(gradient, EVERY * GAMMA * weight.numpy(), rtol=1e-5)
+    assert float(of_bias) == 0.0
+
+
+@pytest.mark.parametrize("update", [1, 3, 5])
+def test_other_updates_have_none(images, weight, update):
+    penalty, gradients = regularised(images, weight, update)
+    assert float(penalty) == 0.0
+    assert all(not np.any(gradient) for gradient in gradients)
+
+
+def test_parts_of_a_batch_add_up_to_it(images, weight):
+    """As passes of an update and replicas do."""
+    whole, (gradient, _) = regularised(images, weight, 0)
+    parts = [regularised(images[i : i + 2], weight, 0) for i in (0, 2, 4)]
+    np.testing.assert_allclose(sum(penalty for penalty, _ in parts), whole, rtol=1e-5)
+    np.testing.assert_allclose(sum(g for _, (g, _) in parts), gradient, rtol=1e-5)
+
+
+def test_in_a_run_it_is_due_at_every_kth_update_and_pulls_the_gradients_down(make_run, config):
+    config.training.r1_gamma, config.training.r1_every = 10.0, 2
+    config.training.d_steps, config.training.accumulation = 1, 2
+    run = make_run(config)
+    step = run.make_step()
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+    batch = (tf.constant(images), tf.constant([0, 1, 2, 0]))
+    records = [step([batch, batch]) for _ in range(4)]
+    r1 = [float(record["r1"]) for record in records]
+    assert r1[0] > 0 and r1[2] > 0 and r1[1] == r1[3] == 0
+    assert r1[2] < r1[0]
+
+
+def test_the_first_penalty_of_a_run_is_that_of_its_discriminator(make_run, config):
+    """Of all images of an update, whatever the passes; the spectral norms stand still for it."""
+    config.training.r1_gamma, config.training.r1_every = 2.0, 3
+    config.training.batch_size, config.training.accumulation = 2, 2
+    config.discriminator.learning_rate = 0.0
+    run = make_run(config)
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8))
+    labels = tf.constant([0, 1, 2, 0])
+    # Power vectors that have converged do not depend on how many passes there were.
+    for _ in range(200):
+        for layer in run.gan.discriminator._flatten_layers():
+            if getattr(layer, "spectral_norm", False):
+                layer.normalized_kernel(True)
+    step = run.make_step()
+    found = step([(images[:2], labels[:2]), (images[2:], labels[2:])])["r1"]
+    x = tf.cast(images, tf.float32) / 127.5 - 1
+    total = squared_gradients(lambda x: run.gan.discriminator(x, labels)[0], x)
+    np.testing.assert_allclose(found, 3 * 2.0 / 2 * total / 4, rtol=1e-3)
