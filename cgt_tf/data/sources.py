@@ -136,9 +136,10 @@ def load_train_and_heldout(
         other_split = other.split or next(iter(candidates), "test")
         _, other_labels = _select(other, other_split, names)
         return train, _load(other, other_split, names, other_labels, resolution)[0]
-    used = re.split(r"\W", split)[0]
+    # Of `train+test`, neither part is held out.
+    used = set(re.split(r"\W+", split))
     for own in HELDOUT_SPLITS:
-        if own in source.splits and own != used:
+        if own in source.splits and not used & {own, "all"}:
             own_labels = _chosen_labels(source, own, names)
             if len(np.unique(own_labels[own_labels >= 0])) == len(names):
                 return train, _load(source, own, names, own_labels, resolution)[0]

@@ -57,7 +57,9 @@ def transferred_discriminator(source: Gan, spec: GanSpec, config: Config) -> Dis
             f"expected --config.discriminator.freeze_blocks of at most the {blocks} blocks of a "
             f"source's discriminator, and 0 where there is none, got {frozen}"
         )
-    if source.discriminator is None and not config.discriminator.warmup_steps:
+    # Fine-tuning goes on with the first stage's discriminator.
+    needed = config.method.stage != "fine_tune"
+    if source.discriminator is None and needed and not config.discriminator.warmup_steps:
         raise InputError(
             "the source has no discriminator: give one with --config.discriminator.source=<handle>,"
             " or train a fresh one first with --config.discriminator.warmup_steps=<steps>"
