@@ -19,7 +19,7 @@ demo: .venv/installed
 	$(BIN)/python tools/demo_report.py $(RUN)
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=2 --dist=loadfile
 
 test-slow: .venv/installed
 	$(BIN)/pytest -m slow

@@ -37,7 +37,7 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.18"],
         "torch": ["torch>=2.4"],
-        "dev": ["pytest>=8", "ruff>=0.8", "scipy"],
+        "dev": ["pytest>=8", "pytest-xdist>=3", "ruff>=0.8", "scipy"],
     },
     entry_points={
         "console_scripts": [

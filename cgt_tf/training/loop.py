@@ -76,18 +76,7 @@ class TrainingRun:
         log = StepLog(self.run, writer, images, training.collapse_share)
         spec = self.gan.spec
         grid = SampleGrid(self.run, writer, spec.num_classes, spec.dim_z, self.config.seed)
-        batches = iter(
-            distributed_batches(
-                self.strategy,
-                self.data,
-                training.batch_size,
-                self.config.seed,
-                start,
-                batches_per_step=passes,
-                flip=self.config.data.flip,
-                indices=self.stage.reconstruction is not None,
-            )
-        )
+        batches = self._batches(start, passes)
         step_function = self.make_step()
         last = self.stage.steps
         if restored is None:
@@ -114,6 +103,21 @@ class TrainingRun:
             print(self.state.early_stop.message(float(self.state.best_fid)), file=sys.stderr)
         return self.state
 
+    def _batches(self, start: int, passes: int):
+        """Iterator over the batches of the steps after `start`."""
+        return iter(
+            distributed_batches(
+                self.strategy,
+                self.data,
+                self.config.training.batch_size,
+                self.config.seed,
+                start,
+                batches_per_step=passes,
+                flip=self.config.data.flip,
+                indices=self.stage.reconstruction is not None,
+            )
+        )
+
     def _warm_up(self, step_function: TrainStep) -> None:
         """Trains the discriminator alone, on batches of its own; its part of step 0's checkpoint.
 
@@ -123,17 +127,7 @@ class TrainingRun:
         if not steps:
             return
         training = self.config.training
-        batches = iter(
-            distributed_batches(
-                self.strategy,
-                self.data,
-                training.batch_size,
-                self.config.seed,
-                0,
-                batches_per_step=training.accumulation,
-                flip=self.config.data.flip,
-            )
-        )
+        batches = self._batches(0, training.accumulation)
         for number in tqdm(range(1, steps + 1), unit="step", desc="warm-up of D", file=sys.stderr):
             passes = [next(batches) for _ in range(training.accumulation)]
             scalars = step_function.warm_up(passes, number)

@@ -208,7 +208,8 @@ def test_shapes_and_endpoints(resolution, without_initial_values):
     logits, endpoints = Discriminator(spec)(images, np.array([2]))
     assert logits.shape == (1,)
     assert logits.dtype == tf.float32
-    assert list(endpoints) == [*(f"block_{i}" for i in range(len(spec.d_widths))), "features"]
+    blocks = [f"block_{i}" for i in range(len(spec.d_widths))]
+    assert list(endpoints) == [*blocks, "features", "unconditional", "projection"]
     for i, width in enumerate(spec.d_widths):
         side = resolution // 2 ** min(i + 1, spec.d_halvings)
         assert endpoints[f"block_{i}"].shape == (1, side, side, width)
