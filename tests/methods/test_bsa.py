@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
+from tiny_sources import FORMS, TARGET, normal, tiny_source, values
 
 from cgt_tf import config as configs
 from cgt_tf.config import Config, MethodConfig
@@ -22,7 +23,6 @@ from cgt_tf.training.grouped_adam import GroupedAdam
 from cgt_tf.training.loop import TrainingRun
 from cgt_tf.training.run_dir import RunDir
 from cgt_tf.training.saved_run import restore
-from tests.methods.tiny_sources import FORMS, TARGET, normal, tiny_source, values
 
 
 def make_images(count=6):

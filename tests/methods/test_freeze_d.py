@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny_sources import TARGET, tiny_source, values
 
 from cgt_tf.config import Config, MethodConfig
 from cgt_tf.config_checks import validate
@@ -18,7 +19,6 @@ from cgt_tf.models.gan import Gan, create_discriminator
 from cgt_tf.models.spec import biggan_spec
 from cgt_tf.training.loop import TrainingRun
 from cgt_tf.training.run_dir import RunDir
-from tests.methods.tiny_sources import TARGET, tiny_source, values
 
 
 def config_of(name, blocks):

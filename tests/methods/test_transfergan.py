@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import pytest
 from keras import ops
+from tiny_sources import FORMS, OLD, TARGET, normal, tiny_source, values
 
 from cgt_tf.config import Config, MethodConfig
 from cgt_tf.errors import InputError
@@ -12,7 +13,6 @@ from cgt_tf.methods.base import DataSpec, select_variables, variable_name
 from cgt_tf.methods.transfergan import TransferGAN
 from cgt_tf.methods.whole_generator import initial_rows
 from cgt_tf.models.fold import statistics_at
-from tests.methods.tiny_sources import FORMS, OLD, TARGET, normal, tiny_source, values
 
 CLASS_TABLES = ("embeddings", "scale_table", "shift_table")
 
