@@ -162,6 +162,7 @@ class TrainingConfig:
     r1_every: int = _knob(16, "D updates from one R1 to the next, which counts as often")
     ramp_start: int = _knob(0, "step at which D's class part starts to count; see ramp_end")
     ramp_end: int = _knob(0, "step from which D's class part counts fully; 0: no such ramp")
+    ramp_generator: bool = _knob(True, "whether G's class part grows with D's")
     collapse_share: float = _knob(
         0.3, "alarm below this variance_ratio (of evaluation.metrics=diversity); 0: off"
     )

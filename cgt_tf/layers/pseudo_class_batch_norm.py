@@ -39,14 +39,10 @@ class ScoreMatrix(SpectralLayer):
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(input_shape[-1],), initializer="zeros")
 
-    def matrix(self, training=False):
-        """The scores in use, [N, M]; the bias is part of every column."""
-        scores = ops.convert_to_tensor(self.normalized_kernel(training))
-        return scores + ops.expand_dims(self.bias, 1) if self.use_bias else scores
-
     def call(self, class_weights, training=False):
         """Class weights [B, M] to weights of the pseudo-classes [B, N]."""
-        return ops.matmul(class_weights, ops.transpose(self.matrix(training)))
+        weights = ops.matmul(class_weights, ops.transpose(self.normalized_kernel(training)))
+        return weights + self.bias if self.use_bias else weights
 
     def get_config(self):
         sizes = {"num_classes": self.num_classes, "use_bias": self.use_bias}
@@ -136,19 +132,23 @@ class PropagatedOffsets(keras.layers.Layer):
             shape = (sizes["num_classes"], sizes["channels"])
             self.residual = self.add_weight(name="residual", shape=shape, initializer="zeros")
 
-    def table(self, training=False):
-        """Offsets of the new classes without their latent part, [M, C]."""
-        shape = (self.settings["num_classes"], self.settings["channels"])
-        rows = ops.zeros(shape) if self.residual is None else self.residual
-        if self.prior is None:
-            return ops.convert_to_tensor(rows)
-        mixed = ops.transpose(self.scores.matrix(training))
-        return rows + self.prior(mixed, training=training)
-
     def call(self, class_weights, latent=None, training=False):
-        """Class weights [B, M], and chunks of z [B, dim] where there is one, to [B, C]."""
-        offsets = ops.matmul(class_weights, self.table(training))
+        """Class weights c [B, M], and chunks of z [B, dim] where there is one, to [B, C].
+
+        P (S c + s) + p + R c + Z z: weights that do not add up to 1 scale what the classes have of
+        their own, not the biases that are common to them.
+        """
+        offsets = ops.zeros((1, self.settings["channels"]))
+        if self.prior is not None:
+            scores = self.scores(class_weights, training=training)
+            offsets = offsets + self.prior(scores, training=training)
+        if self.residual is not None:
+            offsets = offsets + ops.matmul(class_weights, self.residual)
         return offsets if latent is None else offsets + self.latent(latent, training=training)
+
+    def table(self):
+        """Offsets of the new classes without their latent part, [M, C]."""
+        return self(ops.eye(self.settings["num_classes"]))
 
     def fold(self):
         """`(table [M, C], latent projection [dim, C] or None)` with every norm multiplied out."""

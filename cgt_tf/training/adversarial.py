@@ -10,6 +10,11 @@ from cgt_tf.training.schedules import linear_ramp
 class AdversarialLoss:
     """The hinge loss of D(x, y) as a whole; values are sums over the batch."""
 
+    def generator_classes(self, labels, num_classes: int):
+        """What the generator is given in training for labels int32 [B]: these, or class weights."""
+        del num_classes
+        return labels
+
     def parts(self, logits, endpoints) -> dict[str, tuple]:
         """(weight, float32 [B]) by name: the terms of what a discriminator returned."""
         return {"logits": (1.0, logits)}
@@ -38,28 +43,39 @@ class RampedLoss(AdversarialLoss):
 
     Few images a class collapse a conditional GAN where an unconditional one still trains
     (Shahbazi et al., "Collapse by Conditioning", ICLR 2022: Transitional-cGAN, L_u + lambda L_c,
-    lambda linear from 0 to 1). Here D's w h + b and <v_y, h> are the two outputs, each with a hinge
-    of its own. The generator's class path, which the paper scales by lambda too, is left as it is:
-    after a transfer it starts out trained, and G must tell the classes apart to draw either.
+    lambda linear from 0 to 1, in the generator FC(z) + lambda f(c)). Here D's w h + b and <v_y, h>
+    are the two outputs, each with a hinge of its own, and lambda scales what a class has alone in
+    the generator's norms and embeddings: scores and residuals, not latents and common biases.
+
+    In training only: scores, samples and exports see the generator with its classes in full.
 
     Args:
         step: variable, generator updates done.
         start, end: steps where lambda leaves 0 and reaches 1.
+        scale_classes: whether the generator's class part is scaled as well.
     """
 
-    def __init__(self, step: tf.Variable, start: int, end: int):
+    def __init__(self, step: tf.Variable, start: int, end: int, scale_classes: bool = True):
         self._step, self._start, self._end = step, start, end
+        self._scale_classes = scale_classes
+
+    def _share(self):
+        return linear_ramp(self._step, self._start, self._end)
+
+    def generator_classes(self, labels, num_classes: int):
+        if not self._scale_classes:
+            return labels
+        return self._share() * tf.one_hot(labels, num_classes)
 
     def parts(self, logits, endpoints):
-        share = linear_ramp(self._step, self._start, self._end)
         return {
             "unconditional": (1.0, endpoints["unconditional"]),
-            "projection": (share, endpoints["projection"]),
+            "projection": (self._share(), endpoints["projection"]),
         }
 
 
 def create_loss(config: TrainingConfig, step: tf.Variable) -> AdversarialLoss:
     """The adversarial loss of a run."""
     if config.ramp_end:
-        return RampedLoss(step, config.ramp_start, config.ramp_end)
+        return RampedLoss(step, config.ramp_start, config.ramp_end, config.ramp_generator)
     return AdversarialLoss()

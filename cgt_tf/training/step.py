@@ -117,13 +117,12 @@ class TrainStep:
             update: number of the update, from 0.
             generator_training: whether the generator's batch norm is in training mode.
         """
-        gan = self._state.gan
         passes = []
         total = {}
         for i, (images, labels) in enumerate(batches):
             key = first_key + i
             z, fake_labels = self._draw(key)
-            fakes, _ = gan.generator(z, fake_labels, training=generator_training)
+            fakes = self._generate(z, fake_labels, training=generator_training)
             reals = to_float(images)
             gradients, scalars = self._discriminator_pass(reals, labels, fakes, fake_labels, key)
             passes.append(gradients)
@@ -174,7 +173,7 @@ class TrainStep:
             z, labels = self._draw(first_key + i)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
-                fakes, _ = gan.generator(z, labels, training=True)
+                fakes = self._generate(z, labels, training=True)
                 seen = self._augment(fakes, first_key + i, FAKE)
                 outputs = gan.discriminator(seen, labels, training=True)
                 loss = self._loss.generator(*outputs) / self._updated_images
@@ -194,6 +193,11 @@ class TrainStep:
     def _updated_images(self):
         """Images of one update over all replicas and passes: what sums are divided by."""
         return float(self._batch_size * self._accumulation)
+
+    def _generate(self, z, labels, training):
+        gan = self._state.gan
+        classes = self._loss.generator_classes(labels, gan.spec.num_classes)
+        return gan.generator(z, classes, training=training)[0]
 
     def _draw(self, key):
         """This replica's latents [b, dim_z] and uniform labels [b] of the pass with a key."""

@@ -174,6 +174,19 @@ def test_an_embedding_is_looked_up_in_the_table():
     np.testing.assert_allclose(embedding(weights), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_class_weights_scale_what_classes_have_of_their_own():
+    """With all weights at 0 the biases of scores, pseudo-classes and latents are left."""
+    layer = build(2, score_bias=True, prior_bias=True, latent_bias=True)
+    randomize(layer)
+    part, z = layer.scale, normal(2, 2, seed=1)
+    prior, bias = (ops.convert_to_numpy(x) for x in (part.prior.kernel, part.scores.bias))
+    common = bias @ prior + part.prior.bias + part.latent(z)
+    nothing, whole = part(np.zeros((2, 2)), z), part(np.eye(2), z)
+    np.testing.assert_allclose(nothing, common, rtol=1e-5, atol=1e-5)
+    half = part(np.eye(2) / 2, z)
+    np.testing.assert_allclose(half, (nothing + whole) / 2, rtol=1e-5, atol=1e-5)
+
+
 # Parity with the authors' code: the main one with spectral norms, the CIFAR one as it was launched
 # and in its hierarchical form.
 

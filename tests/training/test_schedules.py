@@ -123,20 +123,40 @@ def test_the_ramp_is_linear_and_ends_with_both_losses(outputs):
     np.testing.assert_allclose(ramped(20).combined(*outputs), logits, rtol=1e-6)
 
 
-def test_the_class_table_waits_for_the_ramp(make_run, config):
+def test_the_ramp_scales_the_generators_classes():
+    labels = tf.constant([1, 0])
+    one_hot = np.float32([[0, 1, 0], [1, 0, 0]])
+    for step, share in ((0, 0.0), (15, 0.5), (20, 1.0)):
+        np.testing.assert_allclose(ramped(step).generator_classes(labels, 3), share * one_hot)
+    for config in (TrainingConfig(), TrainingConfig(ramp_end=9, ramp_generator=False)):
+        loss = create_loss(config, tf.Variable(0))
+        assert loss.generator_classes(labels, 3) is labels
+
+
+@pytest.mark.parametrize("ramp_generator", [True, False])
+def test_the_class_tables_wait_for_the_ramp(make_run, config, ramp_generator):
     config.training.ramp_start, config.training.ramp_end = 2, 3
+    config.training.ramp_generator = ramp_generator
     config.training.checkpoint_every = 0
     run = make_run(config)
     step = run.make_step()
     rng = np.random.default_rng(0)
     images = tf.constant(rng.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8))
     labels = tf.constant([0, 1, 2, 0])
-    tables = [run.gan.discriminator.class_projection.kernel.numpy()]
+    tables = [
+        run.gan.discriminator.class_projection.kernel,
+        run.gan.generator.class_embedding.kernel,
+    ]
+    history = [[table.numpy() for table in tables]]
     for _ in range(4):
         step([(images, labels)])
-        tables.append(run.gan.discriminator.class_projection.kernel.numpy())
-    moved = [not np.array_equal(a, b) for a, b in itertools.pairwise(tables)]
-    assert moved == [False, False, False, True]
+        history.append([table.numpy() for table in tables])
+    moved = [
+        tuple(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+        for before, after in itertools.pairwise(history)
+    ]
+    early = (False, not ramp_generator)
+    assert moved == [early, early, early, (True, True)]
 
 
 @pytest.mark.parametrize(
