@@ -16,7 +16,7 @@ from cgt_tf.export.serving import latents_from_seeds
 from cgt_tf.importers.registry import is_handle, load_source
 from cgt_tf.methods.base import DataSpec, TransferMethod, select_variables
 from cgt_tf.methods.registry import create_method
-from cgt_tf.models.fold import ExtendedGenerator
+from cgt_tf.models.fold import ExtendedGenerator, parameters_per_class
 from cgt_tf.models.gan import Gan
 from cgt_tf.training.run_dir import RunDir
 from cgt_tf.training.saved_run import SavedRun, read_source, restore
@@ -105,7 +105,18 @@ class Session:
                 f"{network.name}: {trained_size:,} parameters trained in {len(trained)} variables, "
                 f"{size - trained_size:,} frozen"
             )
+        lines.append(f"export: {self._exported()}")
         return "\n".join(lines)
+
+    def _exported(self) -> str:
+        new = f"{len(self.gan.class_names)} new"
+        if not self.method.keeps_old_classes:
+            return f"the {new} classes only"
+        each = parameters_per_class(self.gan.generator)
+        return (
+            f"{len(self.source.class_names)} old classes, which stay as they are, and {new}, "
+            f"{each:,} parameters each"
+        )
 
 
 def load_data(config: Config, resolution: int) -> tuple[ImageSet, ImageSet | None]:

@@ -81,6 +81,11 @@ class TransferMethod:
     def __init__(self, config: Config):
         self.config = config
 
+    @property
+    def keeps_old_classes(self) -> bool:
+        """Whether `extended` holds the source's classes besides the new ones."""
+        return False
+
     def build(self, source: Gan | None, target: DataSpec) -> Gan:
         """Returns the GAN to train, with `target`'s classes; the source is left as it is."""
         raise NotImplementedError(f"{type(self).__name__} must define build")

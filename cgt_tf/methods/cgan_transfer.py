@@ -56,6 +56,10 @@ class CGANTransfer(TransferMethod):
         """Those of the config; a variant of the method fixes some of them."""
         return self.config.method
 
+    @property
+    def keeps_old_classes(self) -> bool:
+        return not self._fine_tune
+
     def build(self, source: Gan | None, target: DataSpec) -> Gan:
         check_transfer(source, target)
         self._source = source
@@ -67,7 +71,7 @@ class CGANTransfer(TransferMethod):
     def _transferred_generator(self, source: BaseGenerator, spec: GanSpec) -> BaseGenerator:
         generator = create_generator(
             spec,
-            norm=self._norm(source.spec, spec),
+            norm=self.norm_factory(source.spec, spec),
             embedding=self._embedding(source.spec, spec),
             # Frozen weights are folded; in fine-tuning they are trained as the source was.
             spectral_norm=self._fine_tune and not source.spec.domain_classes,
@@ -99,7 +103,8 @@ class CGANTransfer(TransferMethod):
             "sn_eps": spec.sn_eps,
         }
 
-    def _norm(self, source: GanSpec, spec: GanSpec):
+    def norm_factory(self, source: GanSpec, spec: GanSpec):
+        """Factory of the new classes' norms, `norm(channels, name=...)`, for `create_generator`."""
         method = self.settings
         shared = None
         if method.propagate and not method.per_layer_scores:
@@ -193,29 +198,13 @@ class CGANTransfer(TransferMethod):
         return parts + ([self._generator.class_embedding] if self._source.spec.deep else [])
 
     def _score_matrices(self) -> list[ScoreMatrix]:
-        """Each once, also where layers share them."""
-        return list({id(p.scores): p.scores for p in self._parts() if p.scores}.values())
+        return score_matrices(self._parts())
 
     def _penalties(self) -> dict:
-        """l1 of the scores and l2 of the residuals (paper, eq. 7), weighted.
-
-        The released code takes means over each tensor and sums those (`reduction=mean`), and counts
-        the bias of the scores as one of them; the paper's equation sums over everything.
-        """
-        method = self.settings
-        reduce = {"mean": ops.mean, "sum": ops.sum}[method.reduction]
-        scores = [x for m in self._score_matrices() for x in (m.kernel, *_bias(m))]
-        residuals = [part.residual for part in self._parts() if part.residual is not None]
-        penalties = {}
-        if scores and not self._fine_tune:
-            penalties["l1_scores"] = method.l1_scores * sum(reduce(ops.abs(x)) for x in scores)
-        if residuals:
-            total = sum(reduce(ops.square(x)) for x in residuals)
-            penalties["l2_residual"] = method.l2_residual * total
-        return penalties
+        return penalties(self._parts(), self.settings)
 
     def extended(self, gan: Gan) -> ExtendedGenerator:
-        if self._fine_tune:
+        if not self.keeps_old_classes:
             return ExtendedGenerator([gan.generator], [gan.class_names])
         return ExtendedGenerator(
             [self._source.generator, gan.generator],
@@ -223,5 +212,26 @@ class CGANTransfer(TransferMethod):
         )
 
 
-def _bias(matrix: ScoreMatrix) -> tuple:
-    return (matrix.bias,) if matrix.use_bias else ()
+def score_matrices(parts: list[PropagatedOffsets]) -> list[ScoreMatrix]:
+    """Each once, also where layers share them."""
+    return list({id(p.scores): p.scores for p in parts if p.scores}.values())
+
+
+def penalties(parts: list[PropagatedOffsets], method: MethodConfig) -> dict:
+    """l1 of the scores and l2 of the residuals (paper, eq. 7), weighted; scalars by name.
+
+    The released code takes means over each tensor and sums those (`reduction=mean`), and counts the
+    bias of the scores as one of them; the paper's equation sums over everything. In fine-tuning the
+    scores are frozen and have none.
+    """
+    reduce = {"mean": ops.mean, "sum": ops.sum}[method.reduction]
+    matrices = [] if method.stage == "fine_tune" else score_matrices(parts)
+    scores = [x for m in matrices for x in ([m.kernel, m.bias] if m.use_bias else [m.kernel])]
+    residuals = [part.residual for part in parts if part.residual is not None]
+    found = {}
+    if scores:
+        found["l1_scores"] = method.l1_scores * sum(reduce(ops.abs(x)) for x in scores)
+    if residuals:
+        total = sum(reduce(ops.square(x)) for x in residuals)
+        found["l2_residual"] = method.l2_residual * total
+    return found

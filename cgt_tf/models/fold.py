@@ -67,6 +67,15 @@ def statistics_at(spec: GanSpec, norm, truncation: float, domain: int = 0) -> li
     return [(weights @ x)[0] for x in rows]
 
 
+def parameters_per_class(generator: BaseGenerator) -> int:
+    """What each class takes in a folded generator: a row of every norm, and of an embedding.
+
+    14,784 for BigGAN at 128x128 and 3,072 for the published CIFAR network, however many there are.
+    """
+    rows = 2 * sum(norm.channels for norm in generator.conditional_norms())
+    return rows + (generator.spec.shared_dim if generator.spec.deep else 0)
+
+
 def copy_unconditional(
     source: BaseGenerator, target: BaseGenerator, truncation: float = 1.0
 ) -> None:
