@@ -76,7 +76,7 @@ class TrainingRun:
         log = StepLog(self.run, writer, images, training.collapse_share)
         spec = self.gan.spec
         grid = SampleGrid(self.run, writer, spec.num_classes, spec.dim_z, self.config.seed)
-        batches = self._batches(start, passes)
+        batches = self.batches(start, passes)
         step_function = self.make_step()
         last = self.stage.steps
         if restored is None:
@@ -103,8 +103,8 @@ class TrainingRun:
             print(self.state.early_stop.message(float(self.state.best_fid)), file=sys.stderr)
         return self.state
 
-    def _batches(self, start: int, passes: int):
-        """Iterator over the batches of the steps after `start`."""
+    def batches(self, start: int, passes: int):
+        """Iterator over the batches of the steps after `start`, `passes` for each step."""
         return iter(
             distributed_batches(
                 self.strategy,
@@ -127,7 +127,7 @@ class TrainingRun:
         if not steps:
             return
         training = self.config.training
-        batches = self._batches(0, training.accumulation)
+        batches = self.batches(0, training.accumulation)
         for number in tqdm(range(1, steps + 1), unit="step", desc="warm-up of D", file=sys.stderr):
             passes = [next(batches) for _ in range(training.accumulation)]
             scalars = step_function.warm_up(passes, number)

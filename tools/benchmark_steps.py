@@ -1,0 +1,88 @@
+"""Times training steps of several methods against each other.
+
+  python tools/benchmark_steps.py --output=docs/comparison/step_times.json \
+    --flagfiles=configs/glyphs_20x100.flags,configs/glyphs_bsa_adv.flags
+
+All are built in one process and take turns of --steps steps, so that other load on the machine
+meets all of them; the median turn of each counts. Ratios are to the first flagfile.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags
+
+from cgt_tf import config as configs
+
+_FLAGFILES = flags.DEFINE_list("flagfiles", [], "One a method.")
+_TURNS = flags.DEFINE_integer("turns", 7, "Turns of each.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 30, "Steps of a turn.", lower_bound=1)
+_OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")
+
+
+def read_config(flagfile: str) -> configs.Config:
+    """The config that cgt-train makes of a flagfile."""
+    command = [sys.executable, "-m", "cgt_tf.cli.train", f"--flagfile={flagfile}", "--dry_run"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return configs.from_dict(json.JSONDecoder().raw_decode(text)[0])
+
+
+class Contestant:
+    """A method's training, step by step."""
+
+    def __init__(self, config: configs.Config, directory: Path):
+        # TensorFlow is loaded here, so that reading configs does not hold its memory.
+        from cgt_tf.cli.wiring import Session
+        from cgt_tf.training.loop import TrainingRun
+        from cgt_tf.training.run_dir import RunDir
+
+        session = Session.create(config)
+        training = TrainingRun(
+            config,
+            RunDir(directory),
+            session.strategy,
+            session.method,
+            session.gan,
+            session.train_images,
+        )
+        self._passes = config.training.accumulation * config.training.d_steps
+        self._step = training.make_step()
+        self._batches = training.batches(0, self._passes)
+        self.turn(2)
+
+    def turn(self, steps: int) -> float:
+        """Milliseconds of a step."""
+        start = time.perf_counter()
+        for _ in range(steps):
+            scalars = self._step([next(self._batches) for _ in range(self._passes)])
+        float(next(iter(scalars.values())))  # Waits for the last step.
+        return (time.perf_counter() - start) / steps * 1e3
+
+
+def main(argv):
+    del argv
+    names = [Path(flagfile).stem for flagfile in _FLAGFILES.value]
+    read = [read_config(flagfile) for flagfile in _FLAGFILES.value]
+    with tempfile.TemporaryDirectory() as directory:
+        contestants = [Contestant(c, Path(directory) / n) for c, n in zip(read, names, strict=True)]
+        turns = [[c.turn(_STEPS.value) for c in contestants] for _ in range(_TURNS.value)]
+    medians = dict(zip(names, np.median(turns, axis=0).round(2).tolist(), strict=True))
+    for name, value in medians.items():
+        print(f"{name:<24} {value:8.1f} ms a step  {value / medians[names[0]]:.2f} x")
+    if _OUTPUT.value:
+        machine = (
+            f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+        )
+        record = {"milliseconds": medians, "machine": machine, "turns": _TURNS.value}
+        Path(_OUTPUT.value).write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    app.run(main)
