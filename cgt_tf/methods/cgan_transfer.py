@@ -60,6 +60,11 @@ class CGANTransfer(TransferMethod):
     def keeps_old_classes(self) -> bool:
         return not self._fine_tune
 
+    @property
+    def source_names(self) -> list[str]:
+        """The old classes, in the order of the scores; after `build`."""
+        return self._source.class_names
+
     def build(self, source: Gan | None, target: DataSpec) -> Gan:
         check_transfer(source, target)
         self._source = source
