@@ -381,6 +381,19 @@ def test_glyphs_grid(config_of, load_scaled, monkeypatch, classes, images):
     assert heldout.class_names == train.class_names and set(heldout.counts.values()) == {4}
 
 
+@pytest.mark.parametrize("images", [100, 50, 25])
+def test_photos_grid(config_of, images):
+    config, base = (
+        config_of(f"configs/{name}.flags")
+        for name in (f"photos_grid/10x{images}", "photos_transfer")
+    )
+    assert config.data.images_per_class == images
+    config.data = base.data
+    config.evaluation.features = base.evaluation.features
+    config.source = base.source
+    assert config == base
+
+
 def test_photos_few_shot(config_of, directories, tmp_path):
     config = config_of("configs/photos_few_shot.flags")
     config.data.train = write_folders(tmp_path / "photos", {"a": 75, "b": 76}, (40, 36))

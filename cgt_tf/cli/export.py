@@ -36,7 +36,7 @@ def main(argv):
 
     extended = run.method.extended(run.gan)
     path = export_saved_model(extended, _OUTPUT.value)
-    if run.config.method.name != "scratch" and extended.class_names == run.gan.class_names:
+    if run.config.method.name != "scratch" and not run.method.keeps_old_classes:
         print("the new classes only: this run has changed the weights that the old ones need")
     classes = extended.spec.num_classes
     print(f"checkpoint of step {run.step}, {classes} classes, written to {path}")

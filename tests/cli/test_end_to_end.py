@@ -75,6 +75,8 @@ def test_dry_run_prints_config_class_map_and_counts(session):
     assert "   1      6  emu" in text
     assert "generator:" in text
     assert "frozen" in text
+    # Scales and shifts of norms with 8, 4, 4, 4, 4 and 4 channels.
+    assert "export: 3 old classes, which stay as they are, and 2 new, 56 parameters each" in text
 
 
 def test_stats_hold_losses_and_scores(session):

@@ -198,6 +198,11 @@ def test_each_new_class_costs_the_same(trained):
     assert np.diff(sizes).tolist() == [parameters_per_class(gan.generator)] * 2
 
 
+def test_published_networks_cost_what_the_paper_says():
+    costs = [parameters_per_class(Generator(biggan_spec(side, 9))) for side in (128, 32)]
+    assert costs == [14_784, 3_072]
+
+
 def trainable(extended):
     return extended.generator.trainable_variables
 
