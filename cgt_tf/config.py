@@ -10,7 +10,7 @@ from cgt_tf.errors import InputError
 METHODS = ("cgan_transfer", "bsa_adv", "scratch", "transfergan", "freeze_d", "bsa")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 REDUCTIONS = ("mean", "sum")
-CLASS_INITS = ("mean_old", "normal")
+CLASS_INITS = ("mean_old", "nearest", "normal")
 METHOD_STAGES = ("propagate", "fine_tune")
 SCORES_INITS = ("uniform", "nearest", "random", "orthogonal")
 RESIDUAL_INITS = ("zeros", "normal", "orthogonal", "mean_old")
@@ -83,14 +83,16 @@ class MethodConfig:
     per_layer_scores: bool = _knob(True, "False: one set of scores for all layers")
     scores_init: str = _knob("uniform", "1 / N, or nearest, random, orthogonal; see scores_std")
     scores_std: float = _knob(0.005, "normal noise on the initial scores, but orthogonal ones")
-    nearest_classes: int = _knob(5, "old classes that scores_init=nearest divides among")
+    nearest_classes: int = _knob(5, "old classes that a start at the nearest ones is made of")
     residual_init: str = _knob("zeros", "or normal (spread 0.02), orthogonal, mean_old")
     spectral_norm: bool = _knob(False, "on pseudo-classes, scores and latent projections")
     score_bias: bool = _knob(False, "a bias of the scores, common to the new classes")
     prior_bias: bool = _knob(False, "a bias next to the pseudo-classes")
     latent_bias: bool = _knob(False, "a bias next to the latent projections")
-    class_init: str = _knob("mean_old", "of transfergan: mean_old, or normal with their spread")
-    class_init_std: float = _knob(0.1, "of transfergan: normal noise on the mean of the old")
+    class_init: str = _knob(
+        "mean_old", "of transfergan: mean of the old, of the nearest, or normal with their spread"
+    )
+    class_init_std: float = _knob(0.1, "of transfergan: normal noise on those means")
 
 
 @dataclasses.dataclass(kw_only=True)

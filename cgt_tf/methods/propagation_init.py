@@ -98,8 +98,9 @@ def nearest_classes(source: Gan, data, count: int) -> list[np.ndarray]:
     discriminator = source.discriminator
     if discriminator is None or discriminator.num_classes != source.spec.num_classes:
         raise InputError(
-            "--config.method.scores_init=nearest needs a source whose discriminator knows all its "
-            "classes; use uniform"
+            "expected a source whose discriminator knows all its classes, to find the nearest with "
+            "(--config.method.scores_init and class_init have other choices), got "
+            + ("none" if discriminator is None else f"{discriminator.num_classes} of its classes")
         )
     vectors = ops.convert_to_numpy(discriminator.class_projection.table())
     count = min(count, len(vectors))

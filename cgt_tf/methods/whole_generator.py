@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from keras import ops
@@ -77,18 +77,26 @@ def copy_whole(
 
 
 def initial_rows(
-    table: np.ndarray, num_classes: int, method: MethodConfig, rng: np.random.Generator
+    table: np.ndarray,
+    num_classes: int,
+    method: MethodConfig,
+    rng: np.random.Generator,
+    nearest: Sequence[np.ndarray] | None = None,
 ) -> np.ndarray:
     """First rows of the new classes, float32 [M, dim], by `method.class_init`.
 
     Args:
         table: the old classes' [N, dim].
         num_classes: M.
-        method: `mean_old`: the old classes' mean plus N(0, class_init_std^2), as BigGAN-AM starts
-            its class embeddings; `normal`: N(0, s^2) with s the spread of the table's elements.
+        method: `normal`: N(0, s^2) with s the spread of the table's elements; else a mean of old
+            rows plus N(0, class_init_std^2), as BigGAN-AM starts its class embeddings.
         rng: of the draws.
+        nearest: for each new class, the old ones whose mean it starts at; None: all.
     """
     noise = rng.normal(size=(num_classes, table.shape[1]))
     if method.class_init == "normal":
         return (table.std() * noise).astype(np.float32)
-    return (table.mean(axis=0) + method.class_init_std * noise).astype(np.float32)
+    means = table.mean(axis=0)
+    if nearest is not None:
+        means = np.stack([table[classes].mean(axis=0) for classes in nearest])
+    return (means + method.class_init_std * noise).astype(np.float32)

@@ -8,8 +8,10 @@ from keras import ops
 from tiny_sources import FORMS, OLD, TARGET, normal, tiny_source, values
 
 from cgt_tf.config import Config, MethodConfig
+from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
 from cgt_tf.methods.base import DataSpec, select_variables, variable_name
+from cgt_tf.methods.propagation_init import nearest_classes
 from cgt_tf.methods.transfergan import TransferGAN
 from cgt_tf.methods.whole_generator import initial_rows
 from cgt_tf.models.fold import statistics_at
@@ -165,6 +167,23 @@ def test_classes_start_at_the_old_mean_and_by_seed():
         other = TransferGAN(Config(seed=seed)).build(source, TARGET).generator
         same = np.array_equal(values(other)["block_0/norm1/scale_table"], first)
         assert same == (seed == 3)
+
+
+def test_classes_may_start_at_the_mean_of_their_nearest():
+    source = tiny_source("table")
+    method = MethodConfig(class_init="nearest", nearest_classes=2, class_init_std=0.0)
+    transfer = TransferGAN(Config(method=method))
+    gan = transfer.build(source, TARGET)
+    convolution = "block_0/conv1/kernel"
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+    data = ImageSet(images, np.arange(6, dtype=np.int32) % 3, TARGET.class_names, "random")
+    transfer.prepare(gan, data)
+    old, new = values(source.generator), values(gan.generator)
+    for name in ("block_0/norm1/scale_table", "block_0/norm2/shift_table"):
+        expected = [old[name][rows].mean(axis=0) for rows in nearest_classes(source, data, 2)]
+        np.testing.assert_allclose(new[name], expected, rtol=1e-5, atol=1e-6)
+        assert np.abs(new[name] - old[name].mean(axis=0)).max() > 0.05
+    np.testing.assert_array_equal(new[convolution], old[convolution])
 
 
 def test_old_classes_are_refused():
