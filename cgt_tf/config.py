@@ -156,6 +156,7 @@ class TrainingConfig:
     steps: int = _knob(1000, "generator updates")
     batch_size: int = _knob(64, "images of one pass, over all replicas")
     accumulation: int = _knob(1, "passes averaged into one update")
+    generator_accumulation: int = _knob(0, "the same for the generator; 0: as many")
     d_steps: int = _knob(1, "discriminator updates a generator update")
     ema_decay: float = _knob(0.999, "of the generator; 0: no averaging")
     ema_start: int = _knob(0, "until this step the average is the generator itself")
@@ -164,7 +165,9 @@ class TrainingConfig:
     r1_every: int = _knob(16, "D updates from one R1 to the next, which counts as often")
     ramp_start: int = _knob(0, "step at which D's class part starts to count; see ramp_end")
     ramp_end: int = _knob(0, "step from which D's class part counts fully; 0: no such ramp")
-    ramp_generator: bool = _knob(True, "whether G's class part grows with D's")
+    ramp_generator: bool = _knob(
+        True, "whether G's class part grows with D's; there are no scores before ramp_end then"
+    )
     collapse_share: float = _knob(
         0.3, "alarm below this variance_ratio (of evaluation.metrics=diversity); 0: off"
     )

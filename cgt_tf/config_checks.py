@@ -3,16 +3,19 @@
 import dataclasses
 
 from cgt_tf import config as configs
-from cgt_tf.config import Config, EvaluationConfig
+from cgt_tf.config import Config, EvaluationConfig, ModelConfig
 from cgt_tf.errors import InputError
 
 
 def validate(config: Config) -> None:
     """Raises InputError for the first value out of its range."""
+    if not 0 <= config.seed < 2**32:
+        raise InputError(f"--config.seed must be from 0 to 2**32 - 1, got {config.seed}")
     if not config.data.train:
         raise InputError("--config.data.train must name a dataset or a directory, got ''")
     _at_least("data.images_per_class", config.data.images_per_class, 0)
     _check_source(config)
+    _check_model(config.model)
     _check_method(config)
     _check_optimizers(config)
     _check_training(config)
@@ -24,6 +27,14 @@ def _check_source(config: Config) -> None:
     if config.method.name != "scratch" and not config.source:
         raise InputError(f"--config.source must be a handle for {config.method.name}, got ''")
     _share("source_truncation", config.source_truncation)
+
+
+def _check_model(model: ModelConfig) -> None:
+    for name in ("channels", "dim_z", "shared_dim", "d_halvings", "embedding_gain"):
+        _at_least(f"model.{name}", getattr(model, name), 0)
+    for name in ("g_widths", "d_widths", "attention"):
+        for width in getattr(model, name):
+            _at_least(f"model.{name}", width, 1)
 
 
 def _check_method(config: Config) -> None:
@@ -43,6 +54,11 @@ def _check_method(config: Config) -> None:
         raise InputError(
             "--config.method.stage=fine_tune and --config.method.start=<run> go together, got "
             f"{method.stage!r} and {method.start!r}"
+        )
+    if method.start and config.discriminator.warmup_steps:
+        raise InputError(
+            "expected --config.discriminator.warmup_steps=0 with --config.method.start, whose "
+            f"discriminator is trained, got {config.discriminator.warmup_steps}"
         )
     for field in dataclasses.fields(config.bsa):
         if field.name != "perceptual_net":
@@ -66,7 +82,7 @@ def _check_training(config: Config) -> None:
     _one_of("training.strategy", training.strategy, configs.STRATEGIES)
     for name in ("steps", "batch_size", "accumulation", "d_steps", "log_every"):
         _at_least(f"training.{name}", getattr(training, name), 1)
-    for name in ("sample_every", "checkpoint_every", "ema_start"):
+    for name in ("sample_every", "checkpoint_every", "ema_start", "generator_accumulation"):
         _at_least(f"training.{name}", getattr(training, name), 0)
     _below_one("training.ema_decay", training.ema_decay)
 
@@ -89,6 +105,11 @@ def _check_small_data_help(config: Config) -> None:
     _at_least("training.r1_every", training.r1_every, 1)
     if training.ramp_end or training.ramp_start:
         _at_least("training.ramp_end", training.ramp_end, training.ramp_start + 1)
+    if training.ramp_end > training.steps:
+        raise InputError(
+            f"--config.training.ramp_end must be at most --config.training.steps {training.steps}, "
+            f"got {training.ramp_end}"
+        )
     if training.early_stop and not (config.evaluation.every and "fid" in config.evaluation.metrics):
         raise InputError(
             "--config.training.early_stop needs fid among --config.evaluation.metrics and "

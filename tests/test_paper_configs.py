@@ -91,7 +91,6 @@ _COMMANDS = {
     "cifar with the code's preset": [
         "--flagfile=configs/paper/cifar100_10x100.flags",
         "--flagfile=configs/presets/code_cifar.flags",
-        "--config.training.d_steps=1",
     ],
     "places with the code's preset": [
         "--flagfile=configs/paper/imagenet_places365_5x500_pth.flags",
@@ -166,7 +165,9 @@ def test_presets_of_the_code_can_be_added(config_of):
     cifar = config_of("cifar with the code's preset")
     assert cifar.data.images_per_class == 100 and len(cifar.data.classes) == 10
     assert cifar.method.score_bias and cifar.method.scores_init == "random"
-    assert (cifar.training.batch_size, cifar.training.accumulation) == (50, 4)
+    training = cifar.training
+    assert (training.batch_size, training.accumulation, training.d_steps) == (50, 4, 1)
+    assert training.generator_accumulation == 1
     places = config_of("places with the code's preset")
     assert places.data.classes == PLACES and places.source == "pth:G.pth"
     assert places.method.spectral_norm and places.method.residual_init == "orthogonal"

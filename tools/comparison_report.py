@@ -10,6 +10,7 @@ milliseconds of a step that `benchmark_steps.py` measured, as the runs' own rate
 the machine. Writes comparison.md and fid.png into --runs.
 """
 
+import functools
 import json
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def reach_table(table: dict, milliseconds: dict[str, float]) -> str:
             steps = [first_below(runs[seed], target) for runs in (reference, method)]
             label = f"{target:.1f}, lowest of the first" if level == "lowest" else level
             row = [label, seed, *(_count(s) for s in steps), _ratio(*steps)]
-            ratios.setdefault(level, []).append(steps[0] / steps[1])
+            ratios.setdefault(level, []).append(steps[0] / steps[1] if steps[1] else np.nan)
             if milliseconds:
                 seconds = [s * milliseconds[n] / 1e3 for s, n in zip(steps, names, strict=True)]
                 row += [*(_count(s) for s in seconds), _ratio(*seconds)]
@@ -124,7 +125,7 @@ def _count(value: float) -> str:
 
 
 def _ratio(first: float, second: float) -> str:
-    return f"{first / second:.2f}" if np.isfinite(first / second) else "-"
+    return f"{first / second:.2f}" if second and np.isfinite([first, second]).all() else "-"
 
 
 def draw(table: dict, path: Path) -> None:
@@ -132,7 +133,8 @@ def draw(table: dict, path: Path) -> None:
     figure, axes = plt.subplots(figsize=(7, 4.2))
     for by_seed in table.values():
         runs = list(by_seed.values())
-        steps, fids = runs[0]["step"], np.stack([run["fid"] for run in runs])
+        steps = functools.reduce(np.intersect1d, [run["step"] for run in runs])
+        fids = np.stack([run["fid"][np.isin(run["step"], steps)] for run in runs])
         (line,) = axes.plot(steps, fids.mean(axis=0), label=runs[0]["config"]["method"]["name"])
         axes.fill_between(steps, fids.min(0), fids.max(0), color=line.get_color(), alpha=0.2)
     axes.set(xlabel="step", ylabel="FID, held-out images", yscale="log")

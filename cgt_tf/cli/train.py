@@ -43,7 +43,6 @@ def main(argv):
     print(session.summary(), flush=True)
     evaluator = session_scores.training_evaluator(session) if config.evaluation.every else None
     run = RunDir(_WORKDIR.value, is_chief(session.strategy))
-    run.open(config, session.gan.class_names)
 
     def evaluate(sample, step):
         return session_scores.training_scores(session, evaluator, sample, step)
@@ -57,6 +56,8 @@ def main(argv):
         session.train_images,
         evaluate if evaluator else None,
     )
+    # After all that bad input can stop, so that nothing is written then.
+    run.open(config, session.gan.class_names)
     try:
         training.train()
     except NonFiniteLossError as error:

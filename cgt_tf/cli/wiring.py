@@ -60,6 +60,8 @@ class Session:
         config = self.config.discriminator
         if self.gan.discriminator is None:
             return "none, the method needs none"
+        if self.config.method.start:
+            return f"that of {self.config.method.start}, class table included"
         if self.config.method.name == "scratch":
             return "trained from random initialisation"
         warm_up = f", {config.warmup_steps} steps alone first" if config.warmup_steps else ""

@@ -22,7 +22,8 @@ perceptual network is not at hand offline: without `config.bsa.perceptual_net` t
 term, and statistics of the run have no `perceptual`.
 
 As the first layer and the projections change, the old classes are lost: the extended generator
-holds the new ones only. Sample with truncated z (0.3 in the authors' config).
+holds the new ones only. The authors sample normal z truncated at 0.3; `truncation=0.2`, which is
+0.2 times one truncated at 2, has the same spread.
 """
 
 import keras

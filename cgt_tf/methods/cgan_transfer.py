@@ -19,14 +19,14 @@ import numpy as np
 from keras import ops
 
 from cgt_tf.config import Config, MethodConfig
-from cgt_tf.errors import InputError
 from cgt_tf.layers.pseudo_class_batch_norm import (
     PropagatedOffsets,
     PseudoClassBatchNorm,
     ScoreMatrix,
 )
 from cgt_tf.methods import propagation_init as init
-from cgt_tf.methods.base import DataSpec, Stage, TransferMethod, variable_name
+from cgt_tf.methods.base import DataSpec, Stage, TransferMethod
+from cgt_tf.methods.fine_tuning import take_over
 from cgt_tf.methods.transfer import (
     check_transfer,
     discriminator_patterns,
@@ -143,33 +143,7 @@ class CGANTransfer(TransferMethod):
             init.assign_nearest(self._score_matrices(), nearest, method, rng)
 
     def continue_from(self, gan: Gan, previous: Gan) -> None:
-        """Takes over all that the first stage trained; the source's weights stay as they were.
-
-        The first stage divides its frozen kernels by their spectral norms; in fine-tuning they are
-        the source's own, with their power vectors.
-        """
-        if previous.class_names != gan.class_names:
-            raise InputError(
-                f"expected the classes of --config.method.start, {', '.join(previous.class_names)},"
-                f" got {', '.join(gan.class_names)}"
-            )
-        kept = {id(layer.kernel) for layer in gan.generator.spectral_layers()}
-        kept |= {id(x.u) for x in gan.generator.spectral_layers() if x.spectral_norm}
-        for network, earlier in (
-            (gan.generator, previous.generator),
-            (gan.discriminator, previous.discriminator),
-        ):
-            values = {variable_name(v): v for v in earlier.variables}
-            for variable in network.variables:
-                if id(variable) in kept:
-                    continue
-                value = values.get(variable_name(variable))
-                if value is None or value.shape != variable.shape:
-                    raise InputError(
-                        "expected --config.method.start to be a run with the same settings, it "
-                        f"has no {variable_name(variable)} {list(variable.shape)}"
-                    )
-                variable.assign(value)
+        take_over(gan, previous)
 
     def stages(self) -> tuple[Stage, ...]:
         return (

@@ -47,7 +47,8 @@ class RampedLoss(AdversarialLoss):
     are the two outputs, each with a hinge of its own, and lambda scales what a class has alone in
     the generator's norms and embeddings: scores and residuals, not latents and common biases.
 
-    In training only: scores, samples and exports see the generator with its classes in full.
+    In training only: samples and exports see the generator with its classes in full, and so do
+    scores, which is why there are none before the ramp's end.
 
     Args:
         step: variable, generator updates done.

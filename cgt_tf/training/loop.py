@@ -139,12 +139,15 @@ class TrainingRun:
     def _due_any(self, step: int, last: int) -> bool:
         training, evaluation = self.config.training, self.config.evaluation
         intervals = (training.sample_every, training.checkpoint_every, evaluation.every)
-        return any(_due(step, every, last) for every in intervals)
+        return step == last or any(_due(step, every, last) for every in intervals)
 
     def _around(self, step, last, log, grid, checkpoints):
         """Samples, scores and a checkpoint, as far as they are due at this step."""
         training, evaluation = self.config.training, self.config.evaluation
         scored = self.evaluate is not None and _due(step, evaluation.every, last)
+        if training.ramp_generator and step < training.ramp_end:
+            # Scores see the classes in full, which nothing was trained with so far.
+            scored = False
         with self.state.averaged():
             if _due(step, training.sample_every, last):
                 grid.save(self.sample, step)
@@ -152,7 +155,7 @@ class TrainingRun:
         if scores:
             log.scores(step, scores)
             self.state.note_scores(scores)
-        if scored or _due(step, training.checkpoint_every, last):
+        if scored or step == last or _due(step, training.checkpoint_every, last):
             checkpoints.save(step)
 
 

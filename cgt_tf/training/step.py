@@ -39,6 +39,7 @@ class TrainStep:
         self._stage = stage
         self._batch_size = training.batch_size
         self._accumulation = training.accumulation
+        self._generator_passes = training.generator_accumulation or training.accumulation
         self._d_steps = training.d_steps
         self._draws = Draws(config.seed, training.batch_size, strategy)
         self._augment = Augmentation(config.augmentation, self._draws, state.adaptive)
@@ -96,7 +97,8 @@ class TrainStep:
 
     def _replica_step(self, batches):
         metrics = []
-        first_key = self._state.step * (self._d_steps + 1) * self._accumulation
+        passes_before = self._d_steps * self._accumulation
+        first_key = self._state.step * (passes_before + self._generator_passes)
         for d_step in range(self._d_steps):
             first = d_step * self._accumulation
             passes = batches[first : first + self._accumulation]
@@ -104,8 +106,7 @@ class TrainStep:
             metrics.append(self._discriminator_update(passes, first_key + first, update))
         last = dict(metrics[-1])
         last["d_sign"] = sum(scalars["d_sign"] for scalars in metrics) / self._d_steps
-        first_key += self._d_steps * self._accumulation
-        last.update(self._generator_update(first_key))
+        last.update(self._generator_update(first_key + passes_before))
         return last
 
     def _discriminator_update(self, batches, first_key, update, generator_training=True):
@@ -169,14 +170,15 @@ class TrainStep:
         passes = []
         total = 0.0
         penalties = {}
-        for i in range(self._accumulation):
+        images = float(self._batch_size * self._generator_passes)
+        for i in range(self._generator_passes):
             z, labels = self._draw(first_key + i)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(variables)
                 fakes = self._generate(z, labels, training=True)
                 seen = self._augment(fakes, first_key + i, FAKE)
                 outputs = gan.discriminator(seen, labels, training=True)
-                loss = self._loss.generator(*outputs) / self._updated_images
+                loss = self._loss.generator(*outputs) / images
                 objective = loss
                 if i == 0:
                     # Replicas are summed, so each takes its share of what is not a batch mean.
@@ -191,7 +193,7 @@ class TrainStep:
 
     @property
     def _updated_images(self):
-        """Images of one update over all replicas and passes: what sums are divided by."""
+        """Real images of one update of D over all replicas and passes: what sums are divided by."""
         return float(self._batch_size * self._accumulation)
 
     def _generate(self, z, labels, training):

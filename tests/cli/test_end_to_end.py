@@ -104,6 +104,24 @@ def test_run_and_saved_model_give_the_same_picture(session):
     assert np.abs(pictures[0] - pictures[1]).max() <= 1
 
 
+def test_bad_input_of_a_method_is_found_before_anything_is_written(session):
+    root, _ = session
+    result = run(
+        "train",
+        f"--config.source=model:{root}/model",
+        f"--config.data.train={root}/photos",
+        f"--config.data.cache_dir={root}/c",
+        "--config.evaluation.every=0",
+        "--config.method.name=bsa",
+        f"--config.bsa.perceptual_net={root}/none.keras",
+        f"--workdir={root}/bsa",
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "none.keras" in result.stderr.splitlines()[-1]
+    assert not (root / "bsa").exists()
+
+
 def test_resuming_a_finished_run_changes_nothing(session):
     root, _ = session
     before = (root / "run" / "stats.jsonl").read_bytes()

@@ -5,6 +5,7 @@ Forms: hierarchical latents with a shared embedding, tables without either, and 
 
 import functools
 import itertools
+import re
 import shutil
 
 import numpy as np
@@ -17,7 +18,7 @@ from tiny_sources import OLD, TARGET, normal, tiny_source
 from cgt_tf.config import Config, MethodConfig
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.layers.pseudo_class_batch_norm import PseudoClassBatchNorm
-from cgt_tf.methods.base import DataSpec
+from cgt_tf.methods.base import DataSpec, select_variables, variable_name
 from cgt_tf.methods.cgan_transfer import CGANTransfer, penalties
 from cgt_tf.models.biggan import Generator
 from cgt_tf.models.fold import parameters_per_class
@@ -105,6 +106,47 @@ def test_trained_variables_are_those_of_the_ledger(name):
         counts[kind] += int(np.prod(variable.shape))
     assert counts == expected
     assert len(variables) == tensors
+
+
+KINDS = {
+    "paper": {"prior/kernel", "scores/kernel", "residual", "latent/kernel"},
+    "code_imagenet": {
+        *("prior/kernel", "scores/kernel", "scores/bias", "residual"),
+        *("latent/kernel", "latent/bias"),
+    },
+    "code_cifar": {
+        *("prior/kernel", "prior/bias", "scores/kernel", "scores/bias", "residual"),
+        "latent/kernel",
+    },
+}
+IN_FINE_TUNING = {"residual", "latent/kernel", "latent/bias"}
+
+
+@each_form
+@pytest.mark.parametrize("name", KINDS)
+def test_stages_train_what_the_paper_and_the_code_train(name, form):
+    """Of norms and embedding; in fine-tuning scores and pseudo-classes rest, all else moves."""
+    for stage in ("propagate", "fine_tune"):
+        method, gan = build(form, **settings_of(name, form), stage=stage)
+        patterns = method.stages()[0].generator
+        trained = select_variables(gan.generator.trainable_variables, patterns)
+        names = {variable_name(v) for v in trained}
+        propagated = {n for n in names if re.match(r"(block_\d+/norm\d|class_embedding)/", n)}
+        kinds = {n.removeprefix("class_embedding/").rpartition("/scale/")[2] for n in propagated}
+        kinds = {kind.rpartition("/shift/")[2] for kind in kinds}
+        expected = set(KINDS[name])
+        if stage == "fine_tune":
+            expected &= IN_FINE_TUNING
+        if form == "table":
+            expected -= {"latent/kernel", "latent/bias"}
+        assert kinds == expected, stage
+        others = {variable_name(v) for v in gan.generator.trainable_variables} - names
+        frozen = {n for n in others if "/norm" not in n and not n.startswith("class_embedding/")}
+        if stage == "fine_tune":
+            assert not frozen
+        else:
+            assert names == propagated
+            assert {"linear/kernel", "output_norm/gain", "output_conv/kernel"} <= frozen
 
 
 # 3. Under code_imagenet, pseudo-classes and scores are used with a largest singular value of 1.

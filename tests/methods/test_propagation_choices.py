@@ -231,6 +231,23 @@ def test_fine_tuning_needs_the_same_classes_and_settings():
     transfer, gan = build("table", stage="fine_tune", start="run", score_bias=True)
     with pytest.raises(InputError, match=r"a run with the same settings, it has no .*scores/bias"):
         transfer.continue_from(gan, first)
+    transfer, gan = build("table", method=BSAAdversarial, stage="fine_tune", start="run")
+    with pytest.raises(InputError, match=r"a run with the same settings, it has also .*prior"):
+        transfer.continue_from(gan, first)
+
+
+def test_fine_tuning_needs_a_first_stage_from_its_source():
+    """A run of fine-tuning itself, or of another source, has other convolutions."""
+    _, first = build("table")
+    transfer, gan = build("table", stage="fine_tune", start="run")
+    before = [ops.convert_to_numpy(v) for v in gan.generator.variables]
+    kernel = first.generator.blocks[1].conv2.kernel
+    kernel.assign(kernel + 0.01)
+    first.generator.output_norm.gain.assign(first.generator.output_norm.gain + 1)
+    with pytest.raises(InputError, match=r"but its block_1/conv2/kernel is not the source's"):
+        transfer.continue_from(gan, first)
+    for variable, value in zip(gan.generator.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value, err_msg=variable.path)
 
 
 # A transfer on top of a transfer.

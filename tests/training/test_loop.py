@@ -59,6 +59,45 @@ def test_each_step_makes_the_configured_updates(make_run, config):
     assert int(state.step.numpy()) == 2
 
 
+@pytest.mark.parametrize("passes", [0, 1, 2])
+def test_the_generators_passes_are_its_own(make_run, config, monkeypatch, passes):
+    """Losses are means over the images of the network's own update."""
+    config.training.accumulation, config.training.generator_accumulation = 3, passes
+    config.training.steps, config.training.checkpoint_every = 1, 0
+    config.generator.learning_rate = config.discriminator.learning_rate = 0.0
+    run = make_run(config)
+    run.gan.discriminator.linear.bias.assign([1000.0])  # Next to it all else is small.
+    kind = type(run.gan.generator)
+    call, calls = kind.call, []
+
+    def counted(*arguments, **options):
+        calls.append(1)
+        return call(*arguments, **options)
+
+    monkeypatch.setattr(kind, "call", counted)
+    run.train()
+    assert len(calls) == 3 + (passes or 3)
+    record = run.run.read_stats()[-1]
+    assert record["generator_loss"] == pytest.approx(-1000, rel=0.05)
+    assert record["d_fake"] == pytest.approx(1000, rel=0.05)
+
+
+def test_the_last_step_is_saved_whatever_the_schedule(make_run, config):
+    config.training.checkpoint_every = config.evaluation.every = 0
+    run = make_run(config)
+    run.train()
+    assert run.run.saved_steps() == [4]
+
+
+def test_there_are_no_scores_before_the_ramps_end(make_run, config):
+    config.training.ramp_end, config.evaluation.every = 3, 1
+    for grows, expected in ((True, [3, 4]), (False, [0, 1, 2, 3, 4])):
+        config.training.ramp_generator = grows
+        run = make_run(config, f"ramp_{grows}", lambda sample, step: {"fid": 1.0})
+        run.train()
+        assert [r["step"] for r in run.run.read_stats() if "fid" in r] == expected
+
+
 def test_a_non_finite_loss_names_step_and_tensor(make_run, config):
     run = make_run(config)
     run.gan.discriminator.linear.bias.assign([np.nan])
