@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 
 from cgt_tf import config as configs
 
@@ -68,6 +68,7 @@ class Contestant:
 
 def main(argv):
     del argv
+    logging.set_verbosity(logging.ERROR)  # TFDS tells of every file it reads.
     names = [Path(flagfile).stem for flagfile in _FLAGFILES.value]
     read = [read_config(flagfile) for flagfile in _FLAGFILES.value]
     with tempfile.TemporaryDirectory() as directory:
