@@ -12,9 +12,9 @@ __version__ = "0.1.0"
 
 # Loaded on first use, so that `import cgt_tf` and `--help` do not wait for TensorFlow.
 _LAZY = {
-    "load_source": ("cgt_tf.importers.registry", "load_source"),
-    "Gan": ("cgt_tf.models.gan", "Gan"),
-    "GanSpec": ("cgt_tf.models.spec", "GanSpec"),
+    "load_source": ("cgt_tf.runs.handles", "load_source"),
+    "Gan": ("cgt_tf.networks.gan", "Gan"),
+    "GanSpec": ("cgt_tf.networks.spec", "GanSpec"),
     "InputError": ("cgt_tf.errors", "InputError"),
     "evaluation": ("cgt_tf.evaluation", None),
 }

@@ -18,10 +18,10 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from cgt_tf.cli.wiring import load_data
-from cgt_tf.config import from_dict
 from cgt_tf.data import glyphs
+from cgt_tf.methods.registry import config_from_dict
 from cgt_tf.methods.scratch import spec_from_config
-from cgt_tf.models.spec import biggan_spec
+from cgt_tf.networks.spec import biggan_spec
 
 ROOT = Path(__file__).parents[1]
 FLAGFILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("configs/**/*.flags"))
@@ -41,7 +41,7 @@ _CIFAR100_NAMES = """
     television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
 """
 CIFAR100 = _CIFAR100_NAMES.split()
-PLACES = ("alley", "arch", "art_gallery", "auditorium", "ball_pit")
+PLACES = ("alley", "arch", "art_gallery", "auditorium", "ballroom")
 SPLITS = ("train", "test", "validation")
 TRAIN, TEST, VALIDATION = range(3)
 
@@ -49,23 +49,25 @@ TRAIN, TEST, VALIDATION = range(3)
 _PARSER = """
 import json, multiprocessing, sys
 from absl import flags
-from cgt_tf import config as configs, config_checks
+from cgt_tf import config as configs
 from cgt_tf.cli import config_flag
 from cgt_tf.errors import InputError
+from cgt_tf.methods import registry
 
 def parse(arguments):
     sys.argv = ["cgt-train", *arguments]
     try:
-        config = config_flag.define_config(configs.Config())
+        config = config_flag.define_run_config()
+        config_flag.check_foreign_knobs(sys.argv)
         flags.FLAGS(sys.argv)
-        config_checks.validate(config.value)
+        registry.validate(config.value)
     except (InputError, flags.Error) as error:
         return {"error": str(error)}
     return {"config": configs.to_dict(config.value)}
 
 with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
     results = pool.map(parse, json.load(sys.stdin), chunksize=1)
-assert "tensorflow" not in sys.modules
+assert not {"tensorflow", "keras"} & set(sys.modules)
 json.dump(results, sys.stdout)
 """
 
@@ -101,6 +103,14 @@ _WRONG = {
     "a misspelt flag": ("--config.data.trian=x", "Unknown command line flag 'config.data.trian'"),
     "a value of another type": ("--config.training.steps=many", "--config.training.steps=many"),
     "a value out of range": ("--config.training.steps=0", "must be at least 1, got 0"),
+    "a knob of another method": (
+        "--config.bsa.emd=1",
+        "--config.bsa.emd is a knob of the method bsa",
+    ),
+    "a method's value out of range": (
+        "--config.cgan_transfer.l1_scores=-1",
+        "--config.cgan_transfer.l1_scores must be at least 0, got -1.0",
+    ),
     "a missing flagfile": ("--flagfile=configs/none.flags", "configs/none.flags"),
 }
 
@@ -132,7 +142,7 @@ def config_of(parsed):
 
     def config_of(name):
         assert "error" not in parsed[name], parsed[name]["error"]
-        return from_dict(copy.deepcopy(parsed[name]["config"]))
+        return config_from_dict(copy.deepcopy(parsed[name]["config"]))
 
     return config_of
 
@@ -164,13 +174,14 @@ def test_flagfile_of_a_published_setup_says_what_to_expect(name):
 def test_presets_of_the_code_can_be_added(config_of):
     cifar = config_of("cifar with the code's preset")
     assert cifar.data.images_per_class == 100 and len(cifar.data.classes) == 10
-    assert cifar.method.score_bias and cifar.method.scores_init == "random"
+    assert cifar.cgan_transfer.score_bias and cifar.cgan_transfer.scores_init == "random"
     training = cifar.training
     assert (training.batch_size, training.accumulation, training.d_steps) == (50, 4, 1)
     assert training.generator_accumulation == 1
     places = config_of("places with the code's preset")
     assert places.data.classes == PLACES and places.source == "pth:G.pth"
-    assert places.method.spectral_norm and places.method.residual_init == "orthogonal"
+    transfer = places.cgan_transfer
+    assert transfer.spectral_norm and transfer.residual_init == "orthogonal"
 
 
 def test_class_split_of_cifar100(config_of):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cgt_tf.config import METHODS
+from cgt_tf.methods.registry import METHODS
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "cgt_tf"
@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # A package imports itself and what stands before it. The first four are single modules.
 RANKS = [
     *("errors", "tfgan", "config", "config_checks"),
-    *("data", "layers", "models", "importers", "methods"),
+    *("data", "layers", "networks", "formats", "runs", "methods"),
     *("training", "evaluation", "export", "cli"),
 ]
 # The package's own names, which are loaded when they are first used.
@@ -38,8 +38,10 @@ def rank_name(path):
 
 
 def imported_modules(tree, path=None):
-    """Dotted names of everything a module imports, anywhere in it."""
+    """Dotted names of everything a module imports, anywhere in it; "module:name" texts included."""
     for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from re.findall(r"^(cgt_tf(?:\.\w+)+)(?::\w+)?$", node.value)
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -79,6 +81,9 @@ def test_imports_go_downwards(path):
         ("from cgt_tf.training import loop", "methods", True),
         ("from cgt_tf import training", "methods", True),
         ("def f():\n    from cgt_tf.cli import train", "export", True),
+        ("READERS = {'run': 'cgt_tf.training.loop:read'}", "methods", True),
+        ("importlib.import_module('cgt_tf.training.loop')", "methods", True),
+        ("READERS = {'run': 'cgt_tf.networks.gan:read'}", "methods", False),
         ("from cgt_tf.methods import base", "training", False),
         ("from cgt_tf.methods import base", "methods", False),
         ("import tensorflow", "layers", False),
@@ -93,7 +98,7 @@ def test_relative_imports_are_not_used(path):
     list(imported_modules(parse(path), relative(path)))
 
 
-@pytest.mark.parametrize("package", ["layers", "models"])
+@pytest.mark.parametrize("package", ["layers", "networks"])
 def test_networks_are_written_in_keras_alone(package):
     for path in (PACKAGE / package).glob("*.py"):
         roots = {name.split(".")[0] for name in imported_modules(parse(path))}
@@ -153,6 +158,16 @@ def test_no_broad_except(path):
             caught = [] if node.type is None else list(ast.walk(node.type))
             names = {n.id for n in caught if isinstance(n, ast.Name)}
             assert node.type is not None and not names & {"Exception", "BaseException"}, node.lineno
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_no_method_is_named_outside_its_file_and_the_registry(path):
+    """By a text in the code, that is; docstrings may explain."""
+    names = set(METHODS)
+    if path.parent.name == "methods" and path.stem in {*names, "registry"}:
+        return
+    texts = {n.value for n in ast.walk(parse(path)) if isinstance(n, ast.Constant)}
+    assert not names & {text for text in texts if isinstance(text, str)}, relative(path)
 
 
 # The registry of methods is closed: each comes with a config and a row of the README.

@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags, logging
 
-from cgt_tf import config as configs
+from cgt_tf.config import Config
+from cgt_tf.methods import registry
 
 _FLAGFILES = flags.DEFINE_list("flagfiles", [], "One a method.")
 _TURNS = flags.DEFINE_integer("turns", 7, "Turns of each.", lower_bound=1)
@@ -27,21 +28,22 @@ _STEPS = flags.DEFINE_integer("steps", 30, "Steps of a turn.", lower_bound=1)
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")
 
 
-def read_config(flagfile: str) -> configs.Config:
+def read_config(flagfile: str) -> Config:
     """The config that cgt-train makes of a flagfile."""
     command = [sys.executable, "-m", "cgt_tf.cli.train", f"--flagfile={flagfile}", "--dry_run"]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return configs.from_dict(json.JSONDecoder().raw_decode(text)[0])
+    return registry.config_from_dict(json.JSONDecoder().raw_decode(text)[0])
 
 
 class Contestant:
     """A method's training, step by step."""
 
-    def __init__(self, config: configs.Config, directory: Path):
+    def __init__(self, config: Config, directory: Path):
         # TensorFlow is loaded here, so that reading configs does not hold its memory.
         from cgt_tf.cli.wiring import Session
+        from cgt_tf.runs.run_dir import RunDir
         from cgt_tf.training.loop import TrainingRun
-        from cgt_tf.training.run_dir import RunDir
+        from cgt_tf.training.step import batches_per_step
 
         session = Session.create(config)
         training = TrainingRun(
@@ -49,19 +51,20 @@ class Contestant:
             RunDir(directory),
             session.strategy,
             session.method,
-            session.gan,
+            session.networks,
             session.train_images,
         )
-        self._passes = config.training.accumulation * config.training.d_steps
-        self._step = training.make_step()
-        self._batches = training.batches(0, self._passes)
+        span = training.spans[-1]  # Whose updates are not those of D alone.
+        self._count = batches_per_step(span.stage)
+        self._step = training.make_step(span)
+        self._batches = training.batches(span, span.first)
         self.turn(2)
 
     def turn(self, steps: int) -> float:
         """Milliseconds of a step."""
         start = time.perf_counter()
         for _ in range(steps):
-            scalars = self._step([next(self._batches) for _ in range(self._passes)])
+            scalars = self._step([next(self._batches) for _ in range(self._count)])
         float(next(iter(scalars.values())))  # Waits for the last step.
         return (time.perf_counter() - start) / steps * 1e3
 

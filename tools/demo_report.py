@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from cgt_tf.training.run_dir import RunDir
+from cgt_tf.runs.run_dir import RunDir
 
 
 def main(workdir: str) -> None:

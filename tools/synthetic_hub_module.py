@@ -14,10 +14,10 @@ import tensorflow as tf
 from absl import app, flags
 from tensorflow.core.protobuf import saved_model_pb2
 
-from cgt_tf.importers import hub_module, tfhub_rules
-from cgt_tf.importers.assign import collect
-from cgt_tf.models.gan import create_generator
-from cgt_tf.models.spec import biggan_spec
+from cgt_tf.formats import hub_module, tfhub_rules
+from cgt_tf.formats.assign import collect
+from cgt_tf.networks.gan import create_generator
+from cgt_tf.networks.spec import biggan_spec
 
 _RESOLUTION = flags.DEFINE_integer("resolution", 128, "128, 256 or 512.")
 _CHANNELS = flags.DEFINE_integer("channels", 96, "Width multiplier.")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from absl import app, flags, logging
 
+from cgt_tf.config import COMMON_KNOBS
 from cgt_tf.errors import InputError
 
 EXIT_INPUT_ERROR = 2
@@ -16,7 +17,12 @@ _EXIT_INTERRUPTED = 130  # As shells report a command that was ended by Ctrl-C.
 _HELP = ("--help", "-help", "-h", "--helpshort", "-helpshort", "-?")
 
 
-def run(main: Callable[[list[str]], int | None], name: str, description: str = "") -> None:
+def run(
+    main: Callable[[list[str]], int | None],
+    name: str,
+    description: str = "",
+    check: Callable[[list[str]], None] | None = None,
+) -> None:
     """Runs a command and ends the process.
 
     Exit status: what `main` returns (None is 0); 2 after one line on stderr for an `InputError`
@@ -27,13 +33,15 @@ def run(main: Callable[[list[str]], int | None], name: str, description: str = "
       main: called with the arguments that are not flags, the command's path first.
       name: the command, for messages.
       description: text of `--help` above the flags of the module that `main` is in.
+      check: called with the arguments before flags are parsed, for errors that say more than that a
+        flag is unknown.
     """
     # Set before TensorFlow is imported: its C++ part then logs errors only.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # File and class names are shown even where the terminal's encoding lacks their characters.
     sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app.run(main, flags_parser=lambda argv: _parse(argv, main, name, description))
+        app.run(main, flags_parser=lambda argv: _parse(argv, main, name, description, check))
     except (InputError, flags.Error) as error:
         details = getattr(error, "details", "")
         if details:
@@ -58,12 +66,16 @@ def require(value: object, flag: str, meaning: str) -> None:
         raise InputError(f"expected {flag}={meaning}, got none (see --help)")
 
 
-def _parse(argv: list[str], main: Callable, name: str, description: str) -> list[str]:
+def _parse(
+    argv: list[str], main: Callable, name: str, description: str, check: Callable | None
+) -> list[str]:
     # Not absl's own help: it finds no flags under a console script, and ends with status 1.
     if any(argument in _HELP for argument in _before_dashes(argv[1:])):
         print(f"{description.strip()}\n\nflags:\n{_flags_help(main)}")
         print(f"\nTry {name} --helpfull for the flags of the libraries.")
         sys.exit(0)
+    if check:
+        check(argv)
     arguments = flags.FLAGS(argv)
     if flags.FLAGS["verbosity"].using_default_value:
         # TFDS tells of every file at the level INFO. absl.app leaves a verbosity alone that differs
@@ -92,17 +104,32 @@ def _flags_help(main: Callable) -> str:
         if flag.default_as_str not in (None, "''", "'false'"):
             lines[-1] += f" (default {flag.default_as_str})"
     if "config" in flags.FLAGS:
-        lines.extend(_fields_help(flags.FLAGS["config"].default, "config"))
+        lines.extend(_config_help(flags.FLAGS["config"].default))
     return "\n".join(lines)
 
 
-def _fields_help(config: object, prefix: str) -> Iterator[str]:
-    """A line for every field of a config dataclass with its default value."""
+def _config_help(config: object) -> Iterator[str]:
+    """What most runs set, then the chosen method's own knobs, then all others."""
+    every = dict(_fields_help(config, ""))
+    method = getattr(getattr(config, "method", None), "name", "")
+    groups = {
+        "most runs set": [path for path in COMMON_KNOBS if path in every],
+        f"of the method {method}": [path for path in every if path.startswith(f"{method}.")],
+        "all others": list(every),
+    }
+    for title, paths in groups.items():
+        lines = [every.pop(path) for path in paths if path in every]
+        yield from [f"\n{title}:", *lines] if lines else []
+
+
+def _fields_help(config: object, prefix: str) -> Iterator[tuple[str, str]]:
+    """The path of every field of a config dataclass, and its line with the default value."""
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
-            yield from _fields_help(value, f"{prefix}.{field.name}")
+            yield from _fields_help(value, f"{prefix}{field.name}.")
         else:
             shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
             text = field.metadata.get("help", "")
-            yield f"  --{prefix}.{field.name}={shown}" + (f": {text}" if text else "")
+            path = f"{prefix}{field.name}"
+            yield path, f"  --config.{path}={shown}" + (f": {text}" if text else "")

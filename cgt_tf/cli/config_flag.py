@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import itertools
 import re
 import sys
 from typing import Any, TypeVar, get_type_hints
@@ -11,7 +12,50 @@ from typing import Any, TypeVar, get_type_hints
 from absl import flags
 from ml_collections import config_flags
 
+from cgt_tf.errors import InputError
+from cgt_tf.methods import registry
+
 _Config = TypeVar("_Config")
+_METHOD = "--config.method.name"
+
+
+def define_run_config() -> flags.FlagHolder:
+    """Defines the flags of a run: those of all runs, and those of the method that is named.
+
+    The command line, flagfiles included, is looked through for the method, whose own group of knobs
+    the config then has. A method that does not exist is left to `registry.validate`.
+    """
+    name = _method_named(_arguments())
+    known = name if name in registry.METHODS else registry.DEFAULT
+    return define_config(registry.config_type(known)())
+
+
+def check_foreign_knobs(argv: list[str]) -> None:
+    """`InputError` for a knob of another method than the one that the arguments name."""
+    arguments = flags.FLAGS.read_flags_from_files(argv, force_gnu=False)
+    name = _method_named(arguments)
+    for argument in arguments:
+        path = _field_of(argument)
+        if path and "." in path and path.partition(".")[0] in set(registry.METHODS) - {name}:
+            raise InputError(registry.foreign_knob(path, name))
+
+
+def _method_named(arguments: list[str]) -> str:
+    """The last value of --config.method.name, given as `=value` or as the next argument."""
+    name = registry.DEFAULT
+    for argument, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
+        flag, equals, value = argument.replace("--", "-", 1).partition("=")
+        if "-" + flag == _METHOD:
+            name = value if equals else following
+    return name
+
+
+def _arguments() -> list[str]:
+    """The command line with its flagfiles read in, as far as they can be."""
+    try:
+        return flags.FLAGS.read_flags_from_files(sys.argv, force_gnu=False)
+    except flags.Error:  # A missing flagfile, say; parsing the flags will meet and report it.
+        return sys.argv[:1]
 
 
 def define_config(config: _Config) -> flags.FlagHolder[_Config]:
@@ -27,11 +71,7 @@ def define_config(config: _Config) -> flags.FlagHolder[_Config]:
     for item in (str, int, float):
         config_flags.register_flag_parser_for_type(tuple[item, ...], _TupleParser(item))
     fields = _field_paths(type(config))
-    try:
-        argv = flags.FLAGS.read_flags_from_files(sys.argv, force_gnu=False)
-    except flags.Error:  # A missing flagfile, say; parsing the flags will meet and report it.
-        argv = sys.argv[:1]
-    known = [argument for argument in argv if _field_of(argument) in (None, *fields)]
+    known = [argument for argument in _arguments() if _field_of(argument) in (None, *fields)]
     return config_flags.DEFINE_config_dataclass("config", config, sys_argv=known)
 
 

@@ -23,23 +23,26 @@ def main(argv):
     common.require(_WORKDIR.value, "--workdir", "directory of a run")
     common.require(_OUTPUT.value, "--output", "directory to write")
 
-    from cgt_tf.training.saved_run import SavedRun
+    from cgt_tf.methods.registry import config_from_dict, create_method
+    from cgt_tf.runs.snapshots import open_snapshot
 
-    run = SavedRun.open(_WORKDIR.value, _CHECKPOINT.value)
+    snapshot = open_snapshot(_WORKDIR.value, _CHECKPOINT.value)
     if _FORMAT.value == "native":
-        from cgt_tf.importers.native import save_model
+        from cgt_tf.formats.native import save_model
 
-        path = save_model(run.as_source(), _OUTPUT.value, run.provenance())
-        print(f"checkpoint of step {run.step} written; use it with --config.source=model:{path}")
+        path = save_model(snapshot.gan, _OUTPUT.value, snapshot.provenance)
+        print(
+            f"checkpoint of step {snapshot.step} written; use it with --config.source=model:{path}"
+        )
         return
     from cgt_tf.export.saved_model import export_saved_model
 
-    extended = run.method.extended(run.gan)
-    path = export_saved_model(extended, _OUTPUT.value)
-    if run.config.method.name != "scratch" and not run.method.keeps_old_classes:
+    path = export_saved_model(snapshot.extended(), _OUTPUT.value)
+    method = create_method(config_from_dict(snapshot.run.config()))
+    if method.needs_source and not method.keeps_old_classes:
         print("the new classes only: this run has changed the weights that the old ones need")
-    classes = extended.spec.num_classes
-    print(f"checkpoint of step {run.step}, {classes} classes, written to {path}")
+    classes = len(snapshot.gan.class_names)
+    print(f"checkpoint of step {snapshot.step}, {classes} classes, written to {path}")
 
 
 def entry_point():

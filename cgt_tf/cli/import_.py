@@ -53,7 +53,7 @@ def main(argv):
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"expected --output to be a new or empty directory, got {output}")
 
-    from cgt_tf.importers.registry import read_source, split_handle, to_gan
+    from cgt_tf.runs.handles import read_source, split_handle, to_gan
 
     options = {"bn_eps": _BN_EPS.value, "sn_eps": _SN_EPS.value}
     if split_handle(_SOURCE.value)[0] == "tfhub":
@@ -68,14 +68,14 @@ def main(argv):
         imported = _with_standing_statistics(imported)
     gan = to_gan(imported)
     if _TO.value == "pth":
-        from cgt_tf.importers.biggan_pytorch import export_notes, write_pth
+        from cgt_tf.formats.biggan_pytorch import export_notes, write_pth
 
         for path in write_pth(gan, output):
             print(f"written: {path}")
         for note in export_notes(gan.spec):
             print(f"note: {note}")
         return 0
-    from cgt_tf.importers.native import save_model
+    from cgt_tf.formats.native import save_model
 
     save_model(gan, output, {"source": _SOURCE.value, **imported.provenance})
     print(f"written; use it with --config.source=model:{output}")
@@ -99,9 +99,11 @@ def _print_report(imported):
 
 
 def _verified(imported) -> bool:
-    from cgt_tf.importers.verify import verify
+    from cgt_tf.formats.verify import verify
+    from cgt_tf.runs.handles import split_handle
 
-    original, differences = verify(_SOURCE.value, imported, _WEIGHTS.value)
+    kind, place = split_handle(_SOURCE.value)
+    original, differences = verify(kind, place, imported, _WEIGHTS.value)
     print(f"compared with {original}:")
     for name, difference in differences:
         print(f"  {name}: max |difference| {difference:.3g}")
@@ -115,7 +117,7 @@ def _verified(imported) -> bool:
 
 
 def _with_standing_statistics(imported):
-    from cgt_tf.importers.standing import with_standing_statistics
+    from cgt_tf.formats.standing import with_standing_statistics
 
     batches, size = _STANDING_STATS.value, _BATCH_SIZE.value
     again = with_standing_statistics(imported, batches, size, _TRUNCATION.value)

@@ -15,13 +15,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from cgt_tf.cli.session_scores import (
-    positions_of,
-    prepare_generator,
-    session_evaluator,
-    session_sample,
-)
-from cgt_tf.cli.wiring import Session
+from cgt_tf.cli.session_scores import positions_of, run_evaluator, sample_function, standing
+from cgt_tf.cli.wiring import load_data
 from cgt_tf.config import EvaluationConfig
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
@@ -32,7 +27,9 @@ from cgt_tf.evaluation.protocols import Protocol, get_protocol
 from cgt_tf.evaluation.saved_samples import saved
 from cgt_tf.evaluation.subjects import GivenImages, Subject
 from cgt_tf.export.saved_model import ServedGenerator, load_saved_model
-from cgt_tf.training.run_dir import RunDir, write_atomically
+from cgt_tf.methods.registry import config_from_dict
+from cgt_tf.runs.run_dir import RunDir, write_atomically
+from cgt_tf.runs.snapshots import open_snapshot
 from cgt_tf.training.strategy import create_strategy
 
 _PICTURE = "nearest.png"
@@ -86,9 +83,8 @@ def score_run(workdir: str, checkpoint: str, request: Request) -> tuple[Evaluati
     """
     request.refuse("a run has its own classes and size", "classes", "resolution")
     run = RunDir(workdir)
-    config = run.load_config()
+    config = config_from_dict(run.config())
     step = run.resolve_checkpoint(checkpoint)
-    config.training.strategy = request.strategy
     config.data.heldout = request.data or config.data.heldout
     config.data.cache_dir = request.cache_dir or config.data.cache_dir
     protocol = get_protocol(request.protocol or config.evaluation.protocol, config.evaluation)
@@ -99,16 +95,17 @@ def score_run(workdir: str, checkpoint: str, request: Request) -> tuple[Evaluati
     protocol = protocol.changed(**request.changes)
     if protocol.checkpoint and step != run.resolve_checkpoint(protocol.checkpoint):
         protocol = protocol.changed(checkpoint=checkpoint)
-    session = Session.create(config)
-    session.restore(run, checkpoint)
     evaluation = _with_request(config.evaluation, request)
     seed = config.seed if request.seed is None else request.seed
-    evaluator = session_evaluator(session, protocol, evaluation, seed)
-    with prepare_generator(session, protocol.standing_batches, protocol.truncation):
-        sample, batch_size = session_sample(session, protocol, evaluation.batch_size)
-        subject = evaluator.draw(
-            sample, session.gan.spec.dim_z, session.gan.class_names, batch_size
-        )
+    strategy = create_strategy(request.strategy, 0)
+    with strategy.scope():
+        snapshot = open_snapshot(workdir, str(step))
+        extended, names = snapshot.extended(), snapshot.new_classes
+    train, heldout = load_data(config, extended.spec.resolution)
+    evaluator = run_evaluator(config, strategy, train, heldout, protocol, evaluation, seed)
+    with standing(extended, names, strategy, protocol, config):
+        sample = sample_function(extended, names, strategy, protocol, evaluation.batch_size)
+        subject = evaluator.draw(sample[0], extended.spec.dim_z, names, sample[1])
         return _score(evaluator, subject, request, run.path.name, checkpoint_step=step), run
 
 

@@ -1,48 +1,73 @@
-"""Scores of a session's generator: on the schedule of a training, and of a finished run."""
+"""Scores of a generator's new classes: on the schedule of a training, and of a finished run."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from cgt_tf.cli.wiring import Session
-from cgt_tf.config import EvaluationConfig
+from cgt_tf.config import Config, EvaluationConfig
+from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
 from cgt_tf.evaluation.evaluator import Evaluator
 from cgt_tf.evaluation.features import load_feature_net
 from cgt_tf.evaluation.generate import SampleFn, draw_latents, under_strategy
 from cgt_tf.evaluation.protocols import Protocol, get_protocol
-from cgt_tf.models.standing import standing_statistics
+from cgt_tf.networks.extended import ExtendedGenerator
+from cgt_tf.networks.standing import standing_statistics
 
 _STANDING_SEED = 1 << 32
 
 
-def training_evaluator(session: Session) -> Evaluator:
-    """Scores on the schedule of a training, as the run's config says."""
-    config = session.config
-    evaluation = config.evaluation
-    protocol = get_protocol(evaluation.protocol, evaluation)
-    return session_evaluator(session, protocol, evaluation, config.seed)
+def training_scores(session: Session) -> Callable[[ExtendedGenerator, int], dict[str, float]]:
+    """Scores on the schedule of a training, as stats.jsonl has them, of the extended generator.
+
+    Raises:
+        InputError: what the run's config asks for is not there.
+    """
+    config, names = session.config, session.networks.class_names
+    protocol = get_protocol(config.evaluation.protocol, config.evaluation)
+    evaluator = run_evaluator(
+        config,
+        session.strategy,
+        session.train_images,
+        session.heldout,
+        protocol,
+        config.evaluation,
+        config.seed,
+    )
+    # One generator is scored again and again: its function is compiled once.
+    compiled = functools.cache(
+        lambda extended: sample_function(
+            extended, names, session.strategy, protocol, config.evaluation.batch_size
+        )
+    )
+
+    def score(extended: ExtendedGenerator, step: int) -> dict[str, float]:
+        sample, batch_size = compiled(extended)
+        with standing(extended, names, session.strategy, protocol, config):
+            subject = evaluator.draw(sample, extended.spec.dim_z, names, batch_size)
+            return evaluator.score(subject, f"step {step}", checkpoint_step=step).scalars
+
+    return score
 
 
-def training_scores(session: Session, evaluator: Evaluator, sample: Callable, step: int) -> dict:
-    """Scores of `sample(z, labels)` by name, as stats.jsonl has them."""
-    protocol, gan = evaluator.protocol, session.gan
-    with prepare_generator(session, protocol.standing_batches, protocol.truncation):
-        subject = evaluator.draw(sample, gan.spec.dim_z, gan.class_names)
-        return evaluator.score(subject, f"step {step}", checkpoint_step=step).scalars
-
-
-def session_evaluator(
-    session: Session, protocol: Protocol, evaluation: EvaluationConfig, seed: int
+def run_evaluator(
+    config: Config,
+    strategy: tf.distribute.Strategy,
+    train: ImageSet,
+    heldout: ImageSet | None,
+    protocol: Protocol,
+    evaluation: EvaluationConfig,
+    seed: int,
 ) -> Evaluator:
     """Compares with held-out or training images, as the protocol says.
 
     Raises:
         InputError: the protocol needs held-out images, and there are none.
     """
-    train, heldout = session.train_images, session.heldout
     if protocol.reference == "heldout" and heldout is None:
         raise InputError(
             f"expected held-out images of every class for {protocol.name}, found none: name some "
@@ -50,7 +75,7 @@ def session_evaluator(
         )
     use_train = protocol.reference == "train" or heldout is None
     return Evaluator(
-        load_feature_net(evaluation.features, strategy=session.strategy),
+        load_feature_net(evaluation.features, strategy=strategy),
         train if use_train else heldout,
         protocol,
         evaluation.metrics,
@@ -58,55 +83,69 @@ def session_evaluator(
         training_images=train,
         batch_size=evaluation.batch_size,
         seed=seed,
-        strategy=session.strategy,
-        cache_dir=session.config.data.cache_dir or None,
+        strategy=strategy,
+        cache_dir=config.data.cache_dir or None,
     )
 
 
 @contextlib.contextmanager
-def prepare_generator(session: Session, batches: int, truncation: float) -> Iterator[None]:
-    """Gives a session's generator standing batch-norm statistics while the block runs.
+def standing(
+    extended: ExtendedGenerator,
+    new_classes: Sequence[str],
+    strategy: tf.distribute.Strategy,
+    protocol: Protocol,
+    config: Config,
+) -> Iterator[None]:
+    """Gives the new classes standing batch-norm statistics while the block runs.
 
     Args:
-        session: its `gan.generator` is changed, and is as before afterwards.
-        batches: that the statistics are averaged over, each of `config.evaluation.batch_size`
-            samples with uniform labels; 0 leaves the running statistics.
-        truncation: of their latents.
+        extended: its generator is changed, and is as before afterwards.
+        new_classes: whose samples the statistics are of, with uniform labels.
+        strategy: that the generator was made under.
+        protocol: `standing_batches` batches of `config.evaluation.batch_size` are averaged, at its
+            truncation; 0 leaves the running statistics.
+        config: of the run.
     """
+    batches, size = protocol.standing_batches, config.evaluation.batch_size
     if not batches:
         yield
         return
-    spec, size = session.gan.spec, session.config.evaluation.batch_size
+    positions = positions_of(extended.class_names, new_classes)
     # Latents of their own: statistics of the very samples that are scored would flatter them.
-    seed = session.config.seed + _STANDING_SEED
+    seed = config.seed + _STANDING_SEED
 
     def draws() -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
         for start in range(0, batches * size, size):
-            labels = np.arange(start, start + size, dtype=np.int32) % spec.num_classes
-            z = draw_latents(seed, start, start + size, spec.dim_z, truncation)
+            labels = positions[np.arange(start, start + size) % len(positions)]
+            z = draw_latents(seed, start, start + size, extended.spec.dim_z, protocol.truncation)
             yield z, tf.constant(labels)
 
+    # The new classes are the last domain.
     with (
-        session.strategy.scope(),
-        standing_statistics(session.gan.generator, draws(), session.strategy.run),
+        strategy.scope(),
+        standing_statistics(extended.generator, draws(), strategy.run, domain=-1),
     ):
         yield
 
 
-def session_sample(session: Session, protocol: Protocol, batch_size: int) -> tuple[SampleFn, int]:
+def sample_function(
+    extended: ExtendedGenerator,
+    new_classes: Sequence[str],
+    strategy: tf.distribute.Strategy,
+    protocol: Protocol,
+    batch_size: int,
+) -> tuple[SampleFn, int]:
     """Samples of the new classes, by their labels, from the folded generator of all classes.
 
     Returns:
-        The function, compiled under the session's strategy, and the batch size to use it with.
+        The function, compiled under the strategy, and the batch size to use it with.
     """
-    with session.strategy.scope():
-        extended = session.method.extended(session.gan)
-    positions = positions_of(extended.class_names, session.gan.class_names)
+    positions = positions_of(extended.class_names, new_classes)
 
     def sample(z: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return extended(z, tf.gather(positions, labels), protocol.truncation)
 
-    return under_strategy(session.strategy, sample, batch_size)
+    return under_strategy(strategy, sample, batch_size)
 
 
 def positions_of(known: Sequence[str], names: Sequence[str]) -> np.ndarray:

@@ -13,9 +13,9 @@ from absl import flags
 
 from cgt_tf import config as configs
 from cgt_tf.cli import common, config_flag
-from cgt_tf.config_checks import validate
+from cgt_tf.methods import registry
 
-_CONFIG = config_flag.define_config(configs.Config())
+_CONFIG = config_flag.define_run_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; new, or one to resume.")
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print the resolved config, the class map and parameter counts, and stop."
@@ -25,14 +25,14 @@ _DRY_RUN = flags.DEFINE_bool(
 def main(argv):
     common.no_arguments(argv)
     config = _CONFIG.value
-    validate(config)
+    registry.validate(config)
     if not _DRY_RUN.value:
         common.require(_WORKDIR.value, "--workdir", "directory of the run")
 
     from cgt_tf.cli import session_scores, wiring
+    from cgt_tf.runs.run_dir import RunDir
     from cgt_tf.training.hooks import NonFiniteLossError
     from cgt_tf.training.loop import TrainingRun
-    from cgt_tf.training.run_dir import RunDir
     from cgt_tf.training.strategy import is_chief
 
     session = wiring.Session.create(config)
@@ -41,23 +41,18 @@ def main(argv):
         print(session.summary())
         return
     print(session.summary(), flush=True)
-    evaluator = session_scores.training_evaluator(session) if config.evaluation.every else None
     run = RunDir(_WORKDIR.value, is_chief(session.strategy))
-
-    def evaluate(sample, step):
-        return session_scores.training_scores(session, evaluator, sample, step)
-
     training = TrainingRun(
         config,
         run,
         session.strategy,
         session.method,
-        session.gan,
+        session.networks,
         session.train_images,
-        evaluate if evaluator else None,
+        session_scores.training_scores(session) if config.evaluation.every else None,
     )
     # After all that bad input can stop, so that nothing is written then.
-    run.open(config, session.gan.class_names)
+    run.open(config, session.networks.class_names)
     try:
         training.train()
     except NonFiniteLossError as error:
@@ -69,7 +64,7 @@ def main(argv):
 
 
 def entry_point():
-    common.run(main, "cgt-train", __doc__)
+    common.run(main, "cgt-train", __doc__, check=config_flag.check_foreign_knobs)
 
 
 if __name__ == "__main__":

@@ -49,11 +49,9 @@ def distributed_batches(
     image_set: ImageSet,
     global_batch: int,
     seed: int,
-    start_step: int,
+    start_batch: int,
     *,
-    batches_per_step: int = 1,
     flip: bool = False,
-    indices: bool = False,
 ) -> tf.distribute.DistributedDataset | tf.data.Dataset:
     """Endless batches shared out among the replicas of a strategy.
 
@@ -65,14 +63,11 @@ def distributed_batches(
       image_set: as for `index_stream`.
       global_batch: B, over all replicas.
       seed: as for `index_stream`.
-      start_step: number of the first training step.
-      batches_per_step: batches that the caller takes in each training step.
-      flip: as for `index_stream`.
-      indices: also yield the numbers of the images in the set.
+      start_batch, flip: as for `index_stream`.
 
     Returns:
-      Dataset of per-replica (images uint8 [B / R, H, W, 3], labels int32 [B / R]), with `indices`
-      and their int64 [B / R].
+      Dataset of per-replica (images uint8 [B / R, H, W, 3], labels int32 [B / R], numbers of the
+      images in the set int64 [B / R]).
 
     Raises:
       InputError: B is not a multiple of R; or as `index_stream`.
@@ -83,7 +78,6 @@ def distributed_batches(
             f"expected a batch size that is a multiple of the {replicas} replicas, "
             f"got {global_batch}"
         )
-    start = start_step * batches_per_step
 
     def of_pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
         local = context.num_replicas_in_sync // context.num_input_pipelines
@@ -92,11 +86,11 @@ def distributed_batches(
             image_set,
             global_batch,
             seed,
-            start,
+            start_batch,
             flip,
             replicas=(first, first + local),
             of=context.num_replicas_in_sync,
-            with_indices=indices,
+            with_indices=True,
         )
 
     return strategy.distribute_datasets_from_function(of_pipeline)

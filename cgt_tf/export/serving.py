@@ -7,8 +7,8 @@ without this package answers, and refuses, as this package does.
 import tensorflow as tf
 
 from cgt_tf.data.pipeline import to_uint8
-from cgt_tf.models.fold import ExtendedGenerator
-from cgt_tf.models.spec import GanSpec
+from cgt_tf.networks.extended import ExtendedGenerator
+from cgt_tf.networks.spec import GanSpec
 
 # Of the batch-norm statistics behind latents that the caller drew.
 _UNTRUNCATED = 1.0
@@ -87,7 +87,9 @@ def make_signatures(
         return {"image": images_from_latents(weights, z, _UNTRUNCATED)}
 
     def mix(class_weights, z):
+        refused = tf.debugging.Assert(extended.mixes, [f"mix: {extended.no_mixture}"])
         checks = [
+            refused,
             _rows_check(class_weights=class_weights, z=z),
             _width_check(class_weights, "class_weights", spec.num_classes),
             _width_check(z, "z", spec.dim_z),
@@ -132,7 +134,8 @@ def _image_functions(extended: ExtendedGenerator):
 
     @tf.function(input_signature=[weights_spec, z_spec, truncation_spec], autograph=False)
     def images_from_latents(weights, z, truncation):
-        images = tf.cast(extended(z, weights, truncation), tf.float32)
+        images, _ = extended.generator(z, weights, truncation=truncation)
+        images = tf.cast(images, tf.float32)
         images = tf.ensure_shape(images, [None, spec.resolution, spec.resolution, 3])
         return tf.debugging.check_numerics(images, "expected inputs that make finite images; image")
 

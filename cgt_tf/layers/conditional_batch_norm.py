@@ -20,15 +20,16 @@ from cgt_tf.layers.spectral import SpectralDense
 
 
 class Condition(NamedTuple):
-    """What one batch-norm layer is conditioned on.
+    """What the layers of a generator's block are conditioned on.
 
     Attributes:
-        classes: float [B, K] class weights.
+        classes: float [B, K] class weights, or None where a class is a vector alone.
         latent: float [B, dim] chunk of z, or None in generators without hierarchical latents.
         statistics: float [B, R] or [1, R] weights of the rows of moving statistics, or None where a
             layer keeps one row.
         domains: float [B, D] weights of the domains, or None where there is one.
         embedding: float [B, E] shared class embedding, or None in generators without one.
+        kernels: float [B, T], what modulated convolutions see; None: the class weights.
     """
 
     classes: Any
@@ -36,6 +37,7 @@ class Condition(NamedTuple):
     statistics: Any = None
     domains: Any = None
     embedding: Any = None
+    kernels: Any = None
 
 
 class FoldedOffsets(NamedTuple):
@@ -206,7 +208,8 @@ class TableBatchNorm(ConditionalBatchNorm):
         num_classes: K.
         latent_dim: width of the latent chunk; 0 for none.
         domains: 0, or D for a layer of which each domain (a set of classes that were learnt
-            together) has its own latent projection. Such a layer is for inference only.
+            together) has its own latent projection. In a training call all domains meet the
+            statistics of the whole batch.
         initializer: of the tables; BigGAN's is orthogonal.
     """
 
@@ -251,8 +254,7 @@ class TableBatchNorm(ConditionalBatchNorm):
         return FoldedOffsets(*self.class_tables(), *latents)
 
     def modulation(self, condition, training):
-        if training and self.domains:
-            raise ValueError(f"{self.name} holds several domains: inference only")
+        del training
         scale_table, shift_table = self.class_tables()
         scale = 1 + ops.matmul(condition.classes, scale_table)
         shift = ops.matmul(condition.classes, shift_table)

@@ -157,7 +157,8 @@ class SpectralConv2D(SpectralLayer):
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
 
-    def call(self, x, training=False):
+    def call(self, x, condition=None, training=False):
+        del condition  # Layers that modulate their kernels see it, see `layers.class_kernels`.
         kernel = self.normalized_kernel(training)
         if self.outputs:
             kernel = kernel[..., : self.outputs]

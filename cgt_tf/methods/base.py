@@ -1,14 +1,25 @@
-"""What a transfer method is: four functions and the variables it trains."""
+"""The contract of a transfer method: its settings, networks, stages, and what samples from it.
+
+Nothing here imports Keras or TensorFlow, and neither does a method's file until it builds networks,
+so that `--help` and a wrong flag answer at once.
+"""
+
+from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from cgt_tf.config import Config
 from cgt_tf.errors import InputError
-from cgt_tf.models.fold import ExtendedGenerator
-from cgt_tf.models.gan import Gan
+from cgt_tf.methods.phases import Stage
+
+if TYPE_CHECKING:
+    from cgt_tf.data.image_set import ImageSet
+    from cgt_tf.networks.extended import ExtendedGenerator
+    from cgt_tf.networks.gan import Gan
+    from cgt_tf.networks.spec import GanSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,94 +35,129 @@ class DataSpec:
     resolution: int
 
 
-@dataclasses.dataclass(frozen=True)
-class Reconstruction:
-    """What a stage minimises that has no discriminator.
+@dataclasses.dataclass
+class Networks:
+    """The networks of a run, by name.
 
     Attributes:
-        loss: called with images float32 [b, R, R, 3] in [-1, 1], their labels int32 [b], their
-            indices in the training set int64 [b], and normal draws float32 [b, draws, dim_z];
-            the parts of the loss, means over the batch, by name.
-        variables: what is trained besides the generator's, e.g. a code for each image; empty before
-            `TransferMethod.prepare`, when a checkpoint's networks can only be read.
-        learning_rates: step sizes by regular expression of a variable's name, the first that
-            matches; `config.generator.learning_rate` for all others.
-        decay: factor of all step sizes every `decay_every` steps.
-        decay_every: see `decay`.
-        draws: how many draws of z an image needs.
+        spec: of generator and discriminator.
+        class_names: of the new classes, in label order.
+        generator: see `networks.biggan`.
+        discriminator: see `networks.discriminator`; None for methods without one.
+        others: further Keras layers with variables, e.g. a miner, a hypernetwork, codes of images.
+            Like the first two they are trained and saved; they must be built.
+        teachers: frozen networks that losses look at; neither trained nor saved.
     """
 
-    loss: Callable[..., dict[str, Any]]
-    variables: tuple = ()
-    learning_rates: dict[str, float] = dataclasses.field(default_factory=dict)
-    decay: float = 1.0
-    decay_every: int = 1
-    draws: int = 1
+    spec: GanSpec
+    class_names: list[str]
+    generator: Any
+    discriminator: Any = None
+    others: dict[str, Any] = dataclasses.field(default_factory=dict)
+    teachers: dict[str, Any] = dataclasses.field(default_factory=dict)
 
+    @classmethod
+    def of(cls, gan: Gan, **others: Any) -> Networks:
+        """The networks of a GAN, and others by name."""
+        return cls(gan.spec, gan.class_names, gan.generator, gan.discriminator, others)
 
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """A part of training with its own trained variables.
+    @property
+    def named(self) -> dict[str, Any]:
+        """All networks that a run saves, by name."""
+        both = {"generator": self.generator, "discriminator": self.discriminator}
+        return {**{k: v for k, v in both.items() if v is not None}, **self.others}
 
-    Attributes:
-        name: short, as it appears in logs.
-        steps: generator updates.
-        generator: regular expressions of the generator's trained variables, see `select_variables`.
-        discriminator: the same for the discriminator.
-        penalties: called without arguments once a generator update; scalar tensors by name, added
-            to the generator's loss.
-        reconstruction: makes the stage a supervised one, of the generator alone.
-    """
+    def gan(self) -> Gan:
+        """Generator and discriminator alone."""
+        from cgt_tf.networks.gan import Gan
 
-    name: str
-    steps: int
-    generator: tuple[str, ...] = (".*",)
-    discriminator: tuple[str, ...] = (".*",)
-    penalties: Callable[[], dict[str, Any]] = dict
-    reconstruction: Reconstruction | None = None
+        return Gan(self.spec, self.generator, self.discriminator, self.class_names)
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self.teachers:
+            return self.teachers[name]
+        return self.named[name]
 
 
 class TransferMethod:
-    """Base of all methods; a method file implements `build`, `stages` and `extended`.
+    """Base of all methods; a method's file implements `build`, `stages` and `extended`.
 
     Args:
-        config: the run's config; a method reads `config.method` and what it needs besides.
+        config: the run's, of the type that `methods.registry.config_type` gives.
+
+    Attributes:
+        Settings: dataclass of the method's own knobs, `--config.<name>.*`; it may have a function
+            `check(config)` that raises `InputError`.
+        needs_source: whether it starts from a source GAN.
+        needs_discriminator: whether it trains one.
+        averaged: names of the networks that samples are made with, whose average is kept.
+        settings: of the run.
     """
+
+    Settings: ClassVar[type]
+    needs_source: ClassVar[bool] = True
+    needs_discriminator: ClassVar[bool] = True
+    averaged: ClassVar[tuple[str, ...]] = ("generator",)
 
     def __init__(self, config: Config):
         self.config = config
+        self.settings = getattr(config, config.method.name)
 
     @property
     def keeps_old_classes(self) -> bool:
         """Whether `extended` holds the source's classes besides the new ones."""
         return False
 
-    def build(self, source: Gan | None, target: DataSpec) -> Gan:
-        """Returns the GAN to train, with `target`'s classes; the source is left as it is."""
+    @property
+    def source_handles(self) -> tuple[str, ...]:
+        """Handles of the sources that `build` is given, in order."""
+        return (self.config.source,) if self.needs_source else ()
+
+    def build(self, sources: Sequence[Gan], target: DataSpec) -> Networks:
+        """The networks to train, with `target`'s classes; the sources are left as they are."""
         raise NotImplementedError(f"{type(self).__name__} must define build")
 
-    def prepare(self, gan: Gan, data: Any) -> None:
-        """Work before the first step, e.g. inverting the images; nothing by default."""
+    def prepare(self, networks: Networks, images: ImageSet) -> None:
+        """Work before the first step that needs the training images; nothing by default.
 
-    def continue_from(self, gan: Gan, previous: Gan) -> None:
-        """Starts from the networks of an earlier run, for methods whose config can name one."""
-        raise InputError(
-            f"--config.method.start is for cgan_transfer, got {self.config.method.name}"
-        )
+        Runs again when a run is resumed; a checkpoint then replaces the values of variables.
+        """
 
-    def stages(self) -> tuple[Stage, ...]:
-        """The stages of training, in order."""
+    def stages(self, networks: Networks) -> tuple[Stage, ...]:
+        """The stages of training, in order; the last has `config.training.steps` steps."""
         raise NotImplementedError(f"{type(self).__name__} must define stages")
 
-    def extended(self, gan: Gan) -> ExtendedGenerator:
-        """Folds the present weights into one generator of old and new classes."""
+    def extended(self, networks: Networks) -> ExtendedGenerator:
+        """`(z, label, truncation) -> images` of the present weights, folded: all that samples see.
+
+        Its `refresh` takes in what the weights have become.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define extended")
 
-    def as_source(self, gan: Gan) -> Gan:
-        """Old and new classes as a source of further transfers; its discriminator knows the new."""
-        extended = self.extended(gan)
-        spec = dataclasses.replace(extended.spec, d_classes=gan.spec.num_classes)
-        return Gan(spec, extended.generator, gan.discriminator, extended.class_names)
+    def as_source(self, networks: Networks, extended: ExtendedGenerator) -> Gan:
+        """What a checkpoint keeps for sampling, export and further transfers, see `formats.native`.
+
+        By default the folded generator of `extended`, and a discriminator that knows the new
+        classes.
+        """
+        return extended.gan(networks.discriminator)
+
+    def discriminator_origin(self, sources: Sequence[Gan]) -> str:
+        """Where the discriminator comes from, in a few words for the log."""
+        config = self.config.discriminator
+        if not self.needs_discriminator:
+            return "none, the method needs none"
+        if not self.needs_source:
+            return "trained from random initialisation"
+        warm_up = f", {config.warmup_steps} steps alone first" if config.warmup_steps else ""
+        if config.source:
+            return f"{config.source}, made for another generator's images, new class table{warm_up}"
+        if sources[0].discriminator is not None:
+            return f"the source's own, new class table{warm_up}"
+        return (
+            f"a fresh one, as the source has none{warm_up}; it starts without any knowledge of "
+            "images, so expect slower and less stable learning than with a pretrained one"
+        )
 
 
 def select_variables(variables: list, patterns: tuple[str, ...]) -> list:

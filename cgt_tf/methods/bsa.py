@@ -8,8 +8,8 @@ code and its class; what is minimised over codes, norms and class conditioning i
 with n normal noise, phi_l feature maps of a perceptual network, EMD(z) the distance between the
 batch's codes and normal draws, and reg the mean square of the class vectors (of sources whose norms
 share them), or of the offsets of every norm and of the first linear layer (of sources with tables).
-Weights and step sizes are those of the authors' code, `config.bsa`; all step sizes are multiplied
-by 0.2 every 3000 steps.
+Weights and learning rates are those of the authors' code; all learning rates are multiplied by 0.2
+every 3000 steps.
 
 Trained: codes; class vectors, or the norms' tables; the norms' projections; scale and shift of each
 channel after the first linear layer, and that layer (its kernel by 1e-7 a step). Class vectors
@@ -18,36 +18,28 @@ source's at `config.source_truncation`) and power vectors: the generator is neve
 
 Adaptations: several classes, each with a vector or a row of the tables of its own, where the
 authors adapt to one; the channels' scale and shift after the first layer are common to all. A
-perceptual network is not at hand offline: without `config.bsa.perceptual_net` there is no such
-term, and statistics of the run have no `perceptual`.
+perceptual network is not at hand offline: without `perceptual_net` there is no such term, and
+statistics of the run have no `perceptual`.
 
 As the first layer and the projections change, the old classes are lost: the extended generator
 holds the new ones only. The authors sample normal z truncated at 0.3; `truncation=0.2`, which is
 0.2 times one truncated at 2, has the same spread.
 """
 
-import keras
-import numpy as np
-from absl import logging
-from keras import ops
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 
-from cgt_tf.config import Config
+from cgt_tf.config import Config, knob
+from cgt_tf.config_checks import at_least
 from cgt_tf.errors import InputError
-from cgt_tf.methods.base import DataSpec, Reconstruction, Stage, TransferMethod
-from cgt_tf.methods.perceptual import load_feature_maps
-from cgt_tf.methods.scaled_dense import ScaledDense
-from cgt_tf.methods.transfer import check_transfer
-from cgt_tf.methods.whole_generator import copy_whole, generator_options, whole_spec
-from cgt_tf.models.biggan import BaseGenerator, Generator
-from cgt_tf.models.biggan_deep import DeepGenerator
-from cgt_tf.models.fold import ExtendedGenerator
-from cgt_tf.models.gan import Gan
-from cgt_tf.models.spec import GanSpec
+from cgt_tf.methods.base import DataSpec, Networks, TransferMethod
+from cgt_tf.methods.phases import Adam, Phase, Stage, Trained
 
-# He initialisation for one input, times the root of 0.001.
-_CLASS_VECTOR_STD = (2 * 0.001) ** 0.5
-# Draws that the codes' distribution is compared with, for each code.
-_EMD_DRAWS = 10
+if TYPE_CHECKING:
+    from cgt_tf.networks.extended import ExtendedGenerator
+    from cgt_tf.networks.gan import Gan
+
 # Settings of adversarial training, and flips, which would share a code between two images.
 _WITHOUT_EFFECT = (
     *("data.flip", "generator.rampup_steps", "training.d_steps", "training.r1_gamma"),
@@ -56,125 +48,92 @@ _WITHOUT_EFFECT = (
 )
 
 
-class BSA(TransferMethod):
-    """Fits codes, norms and class conditioning to the training images."""
+@dataclasses.dataclass(kw_only=True)
+class BSASettings:
+    """`generator` has the learning rate of all variables that are not named here."""
 
-    def build(self, source: Gan | None, target: DataSpec) -> Gan:
-        check_transfer(source, target)
-        self._check_config()
-        spec = whole_spec(source.spec, len(target.class_names))
-        self._generator = _create_generator(source.spec, spec)
-        rng = np.random.default_rng(self.config.seed)
+    code_learning_rate: float = knob(0.05, "of the images' codes")
+    class_learning_rate: float = knob(1e-3, "of the class vectors, where norms share them")
+    linear_learning_rate: float = knob(1e-7, "of the first linear layer's kernel")
+    decay: float = knob(0.2, "factor of all learning rates every `decay_every` steps")
+    decay_every: int = knob(3000, "steps")
+    code_noise: float = knob(0.01, "spread of the noise on codes")
+    emd: float = knob(0.1, "weight of the distance between codes and normal draws")
+    regularizer: float = knob(0.02, "weight of the class vectors' or tables' squares")
+    perceptual: float = knob(0.001, "weight of each feature map's difference")
+    perceptual_net: str = knob(
+        "", "vgg16:<weights file> or a .keras file of images in [-1, 1]; empty: no such term"
+    )
 
-        def rows(name, table):
-            scale = _CLASS_VECTOR_STD if name.startswith("class_embedding/") else 0.0
-            return rng.normal(scale=scale, size=(spec.num_classes, table.shape[1]))
-
-        copy_whole(source.generator, self._generator, rows, self.config.source_truncation)
-        self._codes = None
-        return Gan(spec, self._generator, None, list(target.class_names))
-
-    def _check_config(self) -> None:
+    def check(self, config: Config) -> None:
+        """Raises InputError for values out of range, and for knobs that have no effect here."""
+        for field in dataclasses.fields(self):
+            if field.name != "perceptual_net":
+                least = 1 if field.name == "decay_every" else 0
+                at_least(f"{config.method.name}.{field.name}", getattr(self, field.name), least)
         defaults = Config()
         for name in _WITHOUT_EFFECT:
             group, _, field = name.partition(".")
-            value, default = (getattr(getattr(x, group), field) for x in (self.config, defaults))
+            value, default = (getattr(getattr(x, group), field) for x in (config, defaults))
             if value != default:
                 raise InputError(
-                    "bsa has no discriminator, and one code an image: expected "
+                    f"{config.method.name} has no discriminator, and one code an image: expected "
                     f"--config.{name}={default!r}, got {value!r}"
                 )
 
-    def prepare(self, gan: Gan, data) -> None:
-        """Makes the codes of the images of `data`, and loads the perceptual network."""
-        with keras.name_scope("bsa"):
-            shape = (len(data), gan.spec.dim_z)
-            self._codes = keras.Variable(np.zeros(shape, np.float32), name="codes")
-        self._feature_maps = None
-        if self.config.bsa.perceptual_net:
-            self._feature_maps = load_feature_maps(self.config.bsa.perceptual_net)
-        else:
-            logging.warning("bsa without perceptual term: --config.bsa.perceptual_net is empty")
 
-    def stages(self) -> tuple[Stage, ...]:
-        bsa = self.config.bsa
-        patterns = ["linear/.*", r"block_\d+/norm\d/.*"]
-        rates = {"codes": bsa.code_learning_rate, "linear/kernel": bsa.linear_learning_rate}
-        if self._generator.class_embedding is not None:
-            patterns.append("class_embedding/.*")
-            rates["class_embedding/.*"] = bsa.class_learning_rate
-        reconstruction = Reconstruction(
-            self._loss,
-            () if self._codes is None else (self._codes,),
-            learning_rates=rates,
-            decay=bsa.decay,
-            decay_every=bsa.decay_every,
-            draws=1 + _EMD_DRAWS,
+class BSA(TransferMethod):
+    """Fits codes, norms and class conditioning to the training images."""
+
+    Settings: ClassVar[type] = BSASettings
+    needs_discriminator: ClassVar[bool] = False
+
+    def build(self, sources: Sequence["Gan"], target: DataSpec) -> Networks:
+        from cgt_tf.methods import reconstruction, transfer
+
+        (source,) = sources
+        transfer.check_transfer(source, target)
+        return Networks.of(reconstruction.create_gan(source, target, self.config))
+
+    def prepare(self, networks: Networks, images) -> None:
+        """Makes the codes of the images, and loads the perceptual network."""
+        from cgt_tf.methods import reconstruction
+
+        networks.others["codes"] = reconstruction.create_codes(len(images), networks.spec.dim_z)
+        networks.teachers["perceptual"] = reconstruction.load_perceptual(
+            self.settings.perceptual_net
         )
-        stage = Stage(
+
+    def stages(self, networks: Networks) -> tuple[Stage, ...]:
+        from cgt_tf.methods.reconstruction import Reconstruction
+
+        phase = Phase(
             "reconstruct",
-            self.config.training.steps,
-            tuple(patterns),
-            discriminator=(),
-            penalties=self._penalties,
-            reconstruction=reconstruction,
+            self._trained(networks),
+            Reconstruction(self.settings).loss,
+            passes=self.config.training.accumulation,
         )
-        return (stage,)
+        return (Stage("reconstruct", self.config.training.steps, (phase,)),)
 
-    def _loss(self, images, labels, indices, draws) -> dict:
-        bsa = self.config.bsa
-        codes = ops.take(self._codes, indices, axis=0)
-        z = codes + bsa.code_noise * draws[:, 0]
-        reconstructed, _ = self._generator(z, labels, training=False)
-        normal = ops.reshape(draws[:, 1:], (-1, codes.shape[-1]))
-        parts = {
-            "l1": ops.mean(ops.abs(reconstructed - images)),
-            "emd": bsa.emd * earth_mover_distance(codes, normal),
-        }
-        if self._feature_maps is not None:
-            pairs = zip(self._feature_maps(reconstructed), self._feature_maps(images), strict=True)
-            differences = [ops.mean(ops.abs(ours - theirs)) for ours, theirs in pairs]
-            parts["perceptual"] = bsa.perceptual * sum(differences)
-        return parts
+    def _trained(self, networks: Networks) -> tuple[Trained, ...]:
+        settings = self.settings
 
-    def _penalties(self) -> dict:
-        embedding = self._generator.class_embedding
-        if embedding is not None:
-            total = ops.mean(ops.square(embedding.table()))
-        else:
-            linear = self._generator.linear
-            offsets = [linear.scale - 1, linear.shift]
-            for norm in self._generator.conditional_norms():
-                offsets += norm.class_tables()
-            total = sum(ops.mean(ops.square(x)) for x in offsets)
-        return {"regularizer": self.config.bsa.regularizer * total}
+        def adam(**changes) -> Adam:
+            fall = {"decay": settings.decay, "decay_every": settings.decay_every}
+            return Adam.of(self.config.generator, **fall, **changes)
 
-    def extended(self, gan: Gan) -> ExtendedGenerator:
-        return ExtendedGenerator([gan.generator], [gan.class_names])
+        linear = adam(learning_rate=settings.linear_learning_rate)
+        trained = [
+            Trained("codes", adam(learning_rate=settings.code_learning_rate)),
+            Trained("generator", linear, ("linear/kernel",)),
+            Trained("generator", adam(), (r"linear/(?!kernel).*", r"block_\d+/norm\d/.*")),
+        ]
+        if networks.generator.class_embedding is not None:
+            classes = adam(learning_rate=settings.class_learning_rate)
+            trained.append(Trained("generator", classes, ("class_embedding/.*",)))
+        return tuple(trained)
 
+    def extended(self, networks: Networks) -> "ExtendedGenerator":
+        from cgt_tf.networks.extended import fold_together
 
-def earth_mover_distance(codes, normal):
-    """How far codes [n, d] are from draws [t, d]: mean squared distance to the nearest, both ways.
-
-    The two-way nearest-neighbour form of the authors' code, not a transport plan.
-    """
-    squares = ops.sum(ops.square(codes), axis=1)[:, None] + ops.sum(ops.square(normal), axis=1)
-    distances = squares - 2 * ops.matmul(codes, ops.transpose(normal))
-    return ops.mean(ops.min(distances, axis=0)) + ops.mean(ops.min(distances, axis=1))
-
-
-def _create_generator(source: GanSpec, spec: GanSpec) -> BaseGenerator:
-    """A generator of the source's layers whose first has a scale and a shift a channel."""
-    options = generator_options(source, spec)
-    generator = (DeepGenerator if spec.deep else Generator)(spec, **options)
-    # Before anything is built, so that the layer it replaces has no variables.
-    generator.linear = ScaledDense(
-        generator.linear.units,
-        channels=spec.g_widths[0],
-        spectral_norm=options.get("spectral_norm", True),
-        sn_eps=spec.sn_eps,
-        kernel_initializer="zeros",
-        name="linear",
-    )
-    generator.build((None, spec.dim_z))
-    return generator
+        return fold_together([networks.generator], [networks.class_names])

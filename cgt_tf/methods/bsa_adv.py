@@ -1,14 +1,18 @@
-import dataclasses
+"""BSA-adv, the paper's baseline: residuals of every norm alone, trained adversarially."""
 
-from cgt_tf.config import MethodConfig
-from cgt_tf.methods.cgan_transfer import CGANTransfer
+import dataclasses
+from typing import ClassVar
+
+from cgt_tf.methods.cgan_transfer import CGANTransfer, CGANTransferSettings, OffsetSettings
 
 
 class BSAAdversarial(CGANTransfer):
     """`CGANTransfer` with residuals alone, and no penalty on them."""
 
+    Settings: ClassVar[type] = OffsetSettings
+
     @property
-    def settings(self) -> MethodConfig:
-        return dataclasses.replace(
-            self.config.method, propagate=False, residual=True, l2_residual=0.0
+    def offsets(self) -> CGANTransferSettings:
+        return CGANTransferSettings(
+            propagate=False, l2_residual=0.0, **dataclasses.asdict(self.settings)
         )

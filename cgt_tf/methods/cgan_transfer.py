@@ -4,213 +4,217 @@ By default the `paper` form: spectral norms are folded once at load, so that the
 start at the scale the source was trained at; offsets, not whole scales, are mixed; residuals start
 at 0; scores are their own for every layer, and for scale and shift. Convolutions stay frozen,
 batch-norm statistics of the new classes move, the discriminator is fine-tuned with a fresh
-projection table. What the released code does differently is a choice of `config.method`, collected
+projection table. What the released code does differently is a choice of the settings, collected
 in configs/presets/code_imagenet.flags and code_cifar.flags; so is every row of the paper's table 2.
 
 Latent projections are copied instead of shared with the source, so that the old classes' outputs
-do not change. The fine-tuning stage (section 5.4) starts from a run of the first stage: scores and
-pseudo-classes frozen, residuals, convolutions and all else trained; its export holds the new
-classes only.
+do not change. The fine-tuning stage (section 5.4) follows the first one in the same run, or starts
+from a run of it: scores and pseudo-classes frozen, residuals, convolutions and all else trained;
+its export holds the new classes only.
 """
 
-import functools
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-from keras import ops
+from cgt_tf.config import Config, knob
+from cgt_tf.config_checks import at_least, one_of
+from cgt_tf.errors import InputError
+from cgt_tf.methods.base import DataSpec, Networks, TransferMethod
+from cgt_tf.methods.phases import Adam, Stage, Trained
 
-from cgt_tf.config import Config, MethodConfig
-from cgt_tf.layers.pseudo_class_batch_norm import (
-    PropagatedOffsets,
-    PseudoClassBatchNorm,
-    ScoreMatrix,
-)
-from cgt_tf.methods import propagation_init as init
-from cgt_tf.methods.base import DataSpec, Stage, TransferMethod
-from cgt_tf.methods.fine_tuning import take_over
-from cgt_tf.methods.transfer import (
-    check_transfer,
-    discriminator_patterns,
-    transferred_discriminator,
-    transferred_spec,
-)
-from cgt_tf.models.biggan import BaseGenerator
-from cgt_tf.models.fold import ExtendedGenerator, copy_unconditional, fold_norms
-from cgt_tf.models.gan import Gan, create_generator
-from cgt_tf.models.spec import GanSpec
+if TYPE_CHECKING:
+    from cgt_tf.networks.extended import ExtendedGenerator
+    from cgt_tf.networks.gan import Gan
 
+PROPAGATE, FINE_TUNE = "propagate", "fine_tune"
+_STAGES = ((PROPAGATE,), (FINE_TUNE,), (PROPAGATE, FINE_TUNE))
+_SCORES_INITS = ("uniform", "nearest", "random", "orthogonal")
+_RESIDUAL_INITS = ("zeros", "normal", "orthogonal", "mean_old")
 _NORM = r"block_\d+/norm\d/(scale|shift)"
 # All that does not depend on the class: trained in fine-tuning only.
 _SHARED = (r"linear/.*", r"block_\d+/(conv\d|shortcut)/.*", r"output_(norm|conv)/.*")
 _ATTENTION = r"attention_\d+/.*"
 
 
+@dataclasses.dataclass(kw_only=True)
+class OffsetSettings:
+    """Knobs of every method that learns offsets of the norms."""
+
+    stages: tuple[str, ...] = knob(
+        (PROPAGATE,),
+        "propagate; fine_tune, from the run `start` (section 5.4); or propagate,fine_tune in one "
+        "run",
+    )
+    propagate_steps: int = knob(
+        1000, "steps of propagate where fine_tune follows, whose length is training.steps"
+    )
+    start: str = knob("", "directory of the run whose weights fine_tune starts from")
+    start_checkpoint: str = knob("best", "of that run: best, last or a step")
+    residual_init: str = knob("zeros", "or normal (spread 0.02), orthogonal, mean_old")
+    spectral_norm: bool = knob(False, "on pseudo-classes, scores and latent projections")
+    latent_bias: bool = knob(False, "a bias next to the latent projections")
+
+    def check(self, config: Config) -> None:
+        """Raises InputError for values out of their range or that do not go together."""
+        name = config.method.name
+        one_of(f"{name}.residual_init", self.residual_init, _RESIDUAL_INITS)
+        at_least(f"{name}.propagate_steps", self.propagate_steps, 1)
+        if self.stages not in _STAGES:
+            choices = ", or ".join(",".join(stages) for stages in _STAGES)
+            raise InputError(
+                f"--config.{name}.stages must be {choices}, got {','.join(self.stages)!r}"
+            )
+        if (self.stages == (FINE_TUNE,)) != bool(self.start):
+            raise InputError(
+                f"--config.{name}.stages=fine_tune and --config.{name}.start=<run> go together, "
+                f"got {','.join(self.stages)!r} and {self.start!r}"
+            )
+        if self.start and config.discriminator.warmup_steps:
+            raise InputError(
+                f"expected --config.discriminator.warmup_steps=0 with --config.{name}.start, whose "
+                f"discriminator is trained, got {config.discriminator.warmup_steps}"
+            )
+
+
+@dataclasses.dataclass(kw_only=True)
+class CGANTransferSettings(OffsetSettings):
+    """Regularisers as in the authors' scripts (section 4.2 of the paper); the defaults are the
+    paper's, what its released code does is in configs/presets/."""
+
+    l1_scores: float = knob(0.01, "weight of |S|")
+    l2_residual: float = knob(0.1, "weight of R^2")
+    reduction: str = knob("mean", "over each tensor, or sum; tensors are summed")
+    propagate: bool = knob(True, "pseudo-classes and scores; False: residuals alone")
+    train_prior: bool = knob(True, "whether the pseudo-classes are trained")
+    residual: bool = knob(True, "whether new classes have residuals")
+    per_layer_scores: bool = knob(True, "False: one set of scores for all layers")
+    scores_init: str = knob("uniform", "1 / N, or nearest, random, orthogonal; see scores_std")
+    scores_std: float = knob(0.005, "normal noise on the initial scores, but orthogonal ones")
+    nearest_classes: int = knob(5, "old classes that a start at the nearest ones is made of")
+    score_bias: bool = knob(False, "a bias of the scores, common to the new classes")
+    prior_bias: bool = knob(False, "a bias next to the pseudo-classes")
+
+    def check(self, config: Config) -> None:
+        name = config.method.name
+        one_of(f"{name}.reduction", self.reduction, ("mean", "sum"))
+        one_of(f"{name}.scores_init", self.scores_init, _SCORES_INITS)
+        at_least(f"{name}.nearest_classes", self.nearest_classes, 1)
+        for field in ("l1_scores", "l2_residual", "scores_std"):
+            at_least(f"{name}.{field}", getattr(self, field), 0)
+        if not (self.propagate or self.residual):
+            raise InputError(
+                f"--config.{name}.propagate and --config.{name}.residual are both False"
+            )
+        super().check(config)
+
+
 class CGANTransfer(TransferMethod):
     """Adds classes as similarity-weighted pseudo-classes plus small residuals."""
 
-    def __init__(self, config: Config):
-        super().__init__(config)
-        self._fine_tune = config.method.stage == "fine_tune"
+    Settings: ClassVar[type] = CGANTransferSettings
 
     @property
-    def settings(self) -> MethodConfig:
-        """Those of the config; a variant of the method fixes some of them."""
-        return self.config.method
+    def offsets(self) -> CGANTransferSettings:
+        """What the offsets are made of; a variant of the method fixes some of it."""
+        return self.settings
 
     @property
     def keeps_old_classes(self) -> bool:
-        return not self._fine_tune
+        return FINE_TUNE not in self.settings.stages
 
     @property
     def source_names(self) -> list[str]:
         """The old classes, in the order of the scores; after `build`."""
         return self._source.class_names
 
-    def build(self, source: Gan | None, target: DataSpec) -> Gan:
-        check_transfer(source, target)
-        self._source = source
-        spec = transferred_spec(source.spec, len(target.class_names))
-        self._generator = self._transferred_generator(source.generator, spec)
-        discriminator = transferred_discriminator(source, spec, self.config)
-        return Gan(spec, self._generator, discriminator, list(target.class_names))
+    def build(self, sources: Sequence["Gan"], target: DataSpec) -> Networks:
+        from cgt_tf.methods import fine_tuning, propagation, transfer
+        from cgt_tf.networks.gan import Gan
 
-    def _transferred_generator(self, source: BaseGenerator, spec: GanSpec) -> BaseGenerator:
-        generator = create_generator(
+        (self._source,) = sources
+        transfer.check_transfer(self._source, target)
+        spec = transfer.transferred_spec(self._source.spec, len(target.class_names))
+        generator = propagation.create_transferred_generator(
+            self._source,
             spec,
-            norm=self.norm_factory(source.spec, spec),
-            embedding=self._embedding(source.spec, spec),
-            # Frozen weights are folded; in fine-tuning they are trained as the source was.
-            spectral_norm=self._fine_tune and not source.spec.domain_classes,
-            initializer="zeros",
+            self.offsets,
+            self.config,
+            trained_weights=not self.keeps_old_classes,
         )
-        copy_unconditional(source, generator, self.config.source_truncation)
-        method = self.settings
-        rng = np.random.default_rng(self.config.seed)
-        states = fold_norms(source, raw=method.spectral_norm)
-        for norm, state in zip(generator.conditional_norms(), states, strict=True):
-            for part in ("scale", "shift"):
-                latent = getattr(state.offsets, f"{part}_latent")
-                values = (getattr(state.offsets, part), latent)
-                init.initialize(getattr(norm, part), *values, method, rng)
-        if spec.shared_dim:
-            table = ops.convert_to_numpy(source.class_embedding.table())
-            init.initialize(generator.class_embedding, table, None, method, rng)
-        return generator
-
-    def _settings(self, source: GanSpec, spec: GanSpec) -> dict:
-        method = self.settings
-        return {
-            "num_classes": spec.num_classes,
-            "num_pseudo_classes": source.num_classes if method.propagate else 0,
-            "residual": method.residual,
-            "spectral_norm": method.spectral_norm,
-            "score_bias": method.score_bias,
-            "prior_bias": method.prior_bias,
-            "sn_eps": spec.sn_eps,
-        }
-
-    def norm_factory(self, source: GanSpec, spec: GanSpec):
-        """Factory of the new classes' norms, `norm(channels, name=...)`, for `create_generator`."""
-        method = self.settings
-        shared = None
-        if method.propagate and not method.per_layer_scores:
-            options = {"use_bias": method.score_bias, "spectral_norm": method.spectral_norm}
-            parts = ("scale", "shift")
-            shared = {p: ScoreMatrix(spec.num_classes, name="scores", **options) for p in parts}
-        return functools.partial(
-            PseudoClassBatchNorm,
-            momentum=spec.bn_momentum,
-            epsilon=spec.bn_eps,
-            scores=shared,
-            offsets={
-                **self._settings(source, spec),
-                "latent_dim": spec.chunk_dim,
-                "latent_bias": method.latent_bias and spec.chunk_dim > 0,
-            },
+        discriminator = transfer.transferred_discriminator(
+            self._source, spec, self.config, taken_over=bool(self.settings.start)
         )
+        networks = Networks.of(Gan(spec, generator, discriminator, list(target.class_names)))
+        if self.settings.start:
+            fine_tuning.take_over(networks, self.settings.start, self.settings.start_checkpoint)
+        return networks
 
-    def _embedding(self, source: GanSpec, spec: GanSpec) -> PropagatedOffsets | None:
-        if not spec.shared_dim:
-            return None
-        settings = self._settings(source, spec)
-        return PropagatedOffsets(spec.shared_dim, name="class_embedding", **settings)
-
-    def prepare(self, gan: Gan, data) -> None:
+    def prepare(self, networks: Networks, images) -> None:
         """Finds the nearest old classes of each new one, where the scores start there."""
-        method = self.settings
-        if method.propagate and method.scores_init == "nearest" and not self._fine_tune:
-            nearest = init.nearest_classes(self._source, data, method.nearest_classes)
-            rng = np.random.default_rng(self.config.seed)
-            init.assign_nearest(self._score_matrices(), nearest, method, rng)
+        from cgt_tf.methods import propagation
 
-    def continue_from(self, gan: Gan, previous: Gan) -> None:
-        take_over(gan, previous)
+        nearest = self.offsets.propagate and self.offsets.scores_init == "nearest"
+        if nearest and not self.settings.start:
+            propagation.start_at_nearest(
+                self._source, networks.generator, images, self.offsets, self.config.seed
+            )
 
-    def stages(self) -> tuple[Stage, ...]:
-        return (
-            Stage(
-                self.settings.stage,
-                self.config.training.steps,
-                tuple(self._trained_patterns()),
-                discriminator_patterns(self.config),
-                penalties=self._penalties,
-            ),
-        )
+    def stages(self, networks: Networks) -> tuple[Stage, ...]:
+        from cgt_tf.methods.adversarial import Adversarial
 
-    def _trained_patterns(self) -> list[str]:
-        method = self.settings
+        optimizer, found = Adam.of(self.config.generator), []
+        for name in self.settings.stages:
+            adversarial = Adversarial(
+                self.config,
+                terms=self._penalties(name),
+                # Frozen kernels keep the norms that they are divided by.
+                power_iteration=None if name == FINE_TUNE else False,
+            )
+            trained = Trained("generator", optimizer, self._patterns(name))
+            phases = (
+                adversarial.discriminator(),
+                adversarial.generator((trained,), name=f"generator_{name}"),
+            )
+            last = name == self.settings.stages[-1]
+            steps = self.config.training.steps if last else self.settings.propagate_steps
+            found.append(Stage(name, steps, phases))
+        return adversarial.after_warm_up(tuple(found))
+
+    def _penalties(self, stage: str):
+        from cgt_tf.methods import propagation
+
+        def penalties(p, judged) -> dict:
+            del judged
+            parts = propagation.parts_of(p.networks.generator)
+            return propagation.penalties(parts, self.offsets, scores=stage != FINE_TUNE)
+
+        return penalties
+
+    def _patterns(self, stage: str) -> tuple[str, ...]:
+        offsets, spec = self.offsets, self._source.spec
         patterns, kinds = [], []
-        if method.propagate and not self._fine_tune:
-            kinds += ["scores/.*"] + ["prior/.*"] * method.train_prior
-        kinds += ["residual"] * method.residual
+        if offsets.propagate and stage == PROPAGATE:
+            kinds += ["scores/.*"] + ["prior/.*"] * offsets.train_prior
+        kinds += ["residual"] * offsets.residual
         patterns += [f"{_NORM}/{kind}" for kind in kinds]
-        if self._source.spec.chunk_dim:
+        if spec.chunk_dim:
             patterns.append(f"{_NORM}/latent/.*")
-        if self._source.spec.deep:
+        if spec.deep:
             patterns += [f"class_embedding/{kind}" for kind in kinds]
-        if self._fine_tune:
-            patterns += [*_SHARED, *[_ATTENTION] * bool(self._source.spec.g_attention)]
-        return patterns
+        if stage == FINE_TUNE:
+            patterns += [*_SHARED, *[_ATTENTION] * bool(spec.g_attention)]
+        return tuple(patterns)
 
-    def _parts(self) -> list[PropagatedOffsets]:
-        norms = self._generator.conditional_norms()
-        parts = [part for norm in norms for part in (norm.scale, norm.shift)]
-        return parts + ([self._generator.class_embedding] if self._source.spec.deep else [])
+    def extended(self, networks: Networks) -> "ExtendedGenerator":
+        from cgt_tf.networks.extended import fold_together
 
-    def _score_matrices(self) -> list[ScoreMatrix]:
-        return score_matrices(self._parts())
-
-    def _penalties(self) -> dict:
-        return penalties(self._parts(), self.settings)
-
-    def extended(self, gan: Gan) -> ExtendedGenerator:
+        old, new = self._source, networks
         if not self.keeps_old_classes:
-            return ExtendedGenerator([gan.generator], [gan.class_names])
-        return ExtendedGenerator(
-            [self._source.generator, gan.generator],
-            [self._source.class_names, gan.class_names],
-        )
+            return fold_together([new.generator], [new.class_names])
+        return fold_together([old.generator, new.generator], [old.class_names, new.class_names])
 
-
-def score_matrices(parts: list[PropagatedOffsets]) -> list[ScoreMatrix]:
-    """Each once, also where layers share them."""
-    return list({id(p.scores): p.scores for p in parts if p.scores}.values())
-
-
-def penalties(parts: list[PropagatedOffsets], method: MethodConfig) -> dict:
-    """l1 of the scores and l2 of the residuals (paper, eq. 7), weighted; scalars by name.
-
-    The released code takes means over each tensor and sums those (`reduction=mean`), and counts the
-    bias of the scores as one of them; the paper's equation sums over everything. In fine-tuning the
-    scores are frozen and have none.
-    """
-    reduce = {"mean": ops.mean, "sum": ops.sum}[method.reduction]
-    matrices = [] if method.stage == "fine_tune" else score_matrices(parts)
-    scores = [x for m in matrices for x in ([m.kernel, m.bias] if m.use_bias else [m.kernel])]
-    residuals = [part.residual for part in parts if part.residual is not None]
-    found = {}
-    if scores:
-        found["l1_scores"] = method.l1_scores * sum(reduce(ops.abs(x)) for x in scores)
-    if residuals:
-        total = sum(reduce(ops.square(x)) for x in residuals)
-        found["l2_residual"] = method.l2_residual * total
-    return found
+    def discriminator_origin(self, sources: Sequence["Gan"]) -> str:
+        if self.settings.start:
+            return f"that of {self.settings.start}, class table included"
+        return super().discriminator_origin(sources)

@@ -6,18 +6,11 @@ where it is left at 0, half of the blocks: 3 of BigGAN's 6 at 128x128 (the paper
 vectors.
 """
 
-import dataclasses
-
-from cgt_tf.config import Config
 from cgt_tf.methods.transfergan import TransferGAN
-from cgt_tf.models.gan import Gan
 
 
 class FreezeD(TransferGAN):
     """Fine-tunes the whole source but for the discriminator's first blocks."""
 
-    def freezing_config(self, source: Gan) -> Config:
-        config = self.config
-        blocks = config.discriminator.freeze_blocks or len(source.spec.d_widths) // 2
-        discriminator = dataclasses.replace(config.discriminator, freeze_blocks=blocks)
-        return dataclasses.replace(config, discriminator=discriminator)
+    def frozen_blocks(self, source) -> int:
+        return super().frozen_blocks(source) or len(source.d_widths) // 2

@@ -1,17 +1,18 @@
 """Initial values of pseudo-classes, scores and residuals.
 
-The paper says little; `config.method` chooses between its reading (pseudo-classes as the source
-uses them, scores 1 / N, residuals 0), nearest old classes (ours), and the two released codes.
+The paper says little; the settings of `methods.cgan_transfer` choose between its reading
+(pseudo-classes as the source uses them, scores 1 / N, residuals 0), nearest old classes (ours), and
+the two released codes.
 """
 
 import keras
 import numpy as np
 from keras import ops
 
-from cgt_tf.config import MethodConfig
 from cgt_tf.errors import InputError
 from cgt_tf.layers.pseudo_class_batch_norm import PropagatedOffsets, ScoreMatrix
-from cgt_tf.models.gan import Gan
+from cgt_tf.methods.cgan_transfer import CGANTransferSettings
+from cgt_tf.networks.gan import Gan
 
 _RESIDUAL_STD = 0.02
 _BATCH = 100
@@ -21,7 +22,7 @@ def initialize(
     part: PropagatedOffsets,
     table: np.ndarray,
     latent: np.ndarray | None,
-    method: MethodConfig,
+    settings: CGANTransferSettings,
     rng: np.random.Generator,
 ) -> None:
     """Sets all variables of one scale, shift or embedding.
@@ -31,19 +32,19 @@ def initialize(
         table: offsets of the old classes [N, C].
         latent: their latent projection [D dim, C]; of a source of several domains, the first
             domain's is taken.
-        method: the settings.
+        settings: of the method.
         rng: draws come from it, part by part.
     """
     if part.prior is not None:
         part.prior.kernel.assign(table)
         if not np.any(part.scores.kernel):  # Shared ones are set but once.
-            part.scores.kernel.assign(initial_scores(part.scores.kernel.shape, method, rng))
+            part.scores.kernel.assign(initial_scores(part.scores.kernel.shape, settings, rng))
             if part.scores.use_bias:
                 _assign_default_bias(part.scores.bias, part.scores.num_classes, rng)
         if part.prior.use_bias:
             _assign_default_bias(part.prior.bias, table.shape[0], rng)
     if part.residual is not None:
-        part.residual.assign(_initial_residual(part.residual.shape, table, method, rng))
+        part.residual.assign(_initial_residual(part.residual.shape, table, settings, rng))
     if part.latent is not None:
         dim = part.latent.kernel.shape[0]
         part.latent.kernel.assign(latent[:dim])
@@ -51,21 +52,21 @@ def initialize(
             _assign_default_bias(part.latent.bias, dim, rng)
 
 
-def initial_scores(shape, method: MethodConfig, rng) -> np.ndarray:
+def initial_scores(shape, settings: CGANTransferSettings, rng) -> np.ndarray:
     """Scores [N, M]: 1 / N (also where the nearest classes are found later), 0, or orthogonal."""
-    if method.scores_init == "orthogonal":
+    if settings.scores_init == "orthogonal":
         return _orthogonal(shape, rng)
-    noise = rng.normal(scale=method.scores_std, size=shape)
-    mean = 0.0 if method.scores_init == "random" else 1 / shape[0]
+    noise = rng.normal(scale=settings.scores_std, size=shape)
+    mean = 0.0 if settings.scores_init == "random" else 1 / shape[0]
     return (mean + noise).astype(np.float32)
 
 
-def _initial_residual(shape, table, method: MethodConfig, rng) -> np.ndarray:
-    if method.residual_init == "zeros":
+def _initial_residual(shape, table, settings: CGANTransferSettings, rng) -> np.ndarray:
+    if settings.residual_init == "zeros":
         return np.zeros(shape, np.float32)
-    if method.residual_init == "mean_old":
+    if settings.residual_init == "mean_old":
         return np.broadcast_to(table.mean(axis=0), shape)
-    if method.residual_init == "normal":
+    if settings.residual_init == "normal":
         return rng.normal(scale=_RESIDUAL_STD, size=shape).astype(np.float32)
     return _orthogonal(shape, rng)
 
@@ -99,7 +100,7 @@ def nearest_classes(source: Gan, data, count: int) -> list[np.ndarray]:
     if discriminator is None or discriminator.num_classes != source.spec.num_classes:
         raise InputError(
             "expected a source whose discriminator knows all its classes, to find the nearest with "
-            "(--config.method.scores_init and class_init have other choices), got "
+            "(other choices of scores_init or class_init need none), got "
             + ("none" if discriminator is None else f"{discriminator.num_classes} of its classes")
         )
     vectors = ops.convert_to_numpy(discriminator.class_projection.table())
@@ -118,11 +119,11 @@ def nearest_classes(source: Gan, data, count: int) -> list[np.ndarray]:
 
 
 def assign_nearest(
-    matrices: list[ScoreMatrix], nearest: list[np.ndarray], method: MethodConfig, rng
+    matrices: list[ScoreMatrix], nearest: list[np.ndarray], settings: CGANTransferSettings, rng
 ) -> None:
     """Divides each new class' scores equally among its nearest old classes, plus noise."""
     for matrix in matrices:
-        scores = rng.normal(scale=method.scores_std, size=matrix.kernel.shape)
+        scores = rng.normal(scale=settings.scores_std, size=matrix.kernel.shape)
         for label, classes in enumerate(nearest):
             scores[classes, label] += 1 / len(classes)
         matrix.kernel.assign(scores.astype(np.float32))

@@ -1,47 +1,75 @@
 """Training from random initialisation: the paper's `Scratch` row, and how a source is made."""
 
-from cgt_tf.config import ModelConfig
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from cgt_tf.config import Config, ModelConfig
 from cgt_tf.errors import InputError
-from cgt_tf.methods.base import DataSpec, Stage, TransferMethod
-from cgt_tf.models.fold import ExtendedGenerator
-from cgt_tf.models.gan import Gan, create_gan
-from cgt_tf.models.spec import GanSpec, biggan_spec
+from cgt_tf.methods.base import DataSpec, Networks, TransferMethod
+from cgt_tf.methods.phases import Adam, Stage, Trained
+
+if TYPE_CHECKING:
+    from cgt_tf.networks.extended import ExtendedGenerator
+    from cgt_tf.networks.gan import Gan
+    from cgt_tf.networks.spec import GanSpec
+
+
+@dataclasses.dataclass(kw_only=True)
+class ScratchSettings:
+    """None of its own: the networks are `config.model`."""
+
+    def check(self, config: Config) -> None:
+        """Raises InputError for a frozen part of a discriminator that is fresh."""
+        if config.discriminator.freeze_blocks:
+            raise InputError(
+                "expected --config.discriminator.freeze_blocks 0 for scratch, whose discriminator "
+                f"is fresh, got {config.discriminator.freeze_blocks}"
+            )
 
 
 class Scratch(TransferMethod):
     """All variables of both networks are trained; there are no old classes."""
 
-    def build(self, source: Gan | None, target: DataSpec) -> Gan:
-        if self.config.discriminator.freeze_blocks:
-            raise InputError(
-                "expected --config.discriminator.freeze_blocks 0 for scratch, whose discriminator "
-                f"is fresh, got {self.config.discriminator.freeze_blocks}"
-            )
+    Settings: ClassVar[type] = ScratchSettings
+    needs_source: ClassVar[bool] = False
+
+    def build(self, sources: Sequence["Gan"], target: DataSpec) -> Networks:
+        from cgt_tf.networks.gan import create_gan
+
         spec = spec_from_config(self.config.model, len(target.class_names))
         if spec.resolution != target.resolution:
             raise InputError(
                 f"expected images of --config.model.resolution {spec.resolution}, "
                 f"got {target.resolution}"
             )
-        return create_gan(
+        gan = create_gan(
             spec,
             list(target.class_names),
             fused=self.config.model.fused,
             embedding_gain=self.config.model.embedding_gain,
         )
+        return Networks.of(gan)
 
-    def stages(self) -> tuple[Stage, ...]:
-        return (Stage("scratch", self.config.training.steps),)
+    def stages(self, networks: Networks) -> tuple[Stage, ...]:
+        from cgt_tf.methods.adversarial import Adversarial
 
-    def extended(self, gan: Gan) -> ExtendedGenerator:
-        return ExtendedGenerator([gan.generator], [gan.class_names])
+        trained = Trained("generator", Adam.of(self.config.generator))
+        return Adversarial(self.config).single_stage("scratch", (trained,))
 
-    def as_source(self, gan: Gan) -> Gan:
-        return gan
+    def extended(self, networks: Networks) -> "ExtendedGenerator":
+        from cgt_tf.networks.extended import fold_together
+
+        return fold_together([networks.generator], [networks.class_names])
+
+    def as_source(self, networks: Networks, extended: "ExtendedGenerator") -> "Gan":
+        return networks.gan()
 
 
-def spec_from_config(model: ModelConfig, num_classes: int) -> GanSpec:
+def spec_from_config(model: ModelConfig, num_classes: int) -> "GanSpec":
     """The published spec of a resolution with the config's changes."""
+    from cgt_tf.networks.spec import biggan_spec
+
     changes = {"hierarchical": model.hierarchical, "shared_dim": model.shared_dim}
     if model.g_widths:
         changes["g_widths"] = model.g_widths

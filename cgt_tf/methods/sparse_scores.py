@@ -7,43 +7,37 @@ the rank of P, scores are not unique.
 """
 
 import numpy as np
-from keras import ops
 
 from cgt_tf.errors import InputError
-from cgt_tf.layers.pseudo_class_batch_norm import PropagatedOffsets
 
 
-def keep_top_scores(part: PropagatedOffsets, count: int) -> np.ndarray:
+def keep_top_scores(
+    prior: np.ndarray, scores: np.ndarray, residual: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sets all but each new class' `count` largest scores to 0, and the residual to what they made.
 
     Args:
-        part: with pseudo-classes, scores of its own and a residual, and no spectral norm.
+        prior: pseudo-classes P [N, C], without spectral norm.
+        scores: S [N, M].
+        residual: R [M, C].
         count: at least 1; more than there are old classes keeps all.
 
     Returns:
-        What share of each new class' offsets the kept scores make, float64 [M]:
-        1 - |R|^2 / |S^T P + R|^2, with R the new residual; below 0 where R is the longer one.
+        The new S and R, float32, and what share of each new class' offsets the kept scores make,
+        float64 [M]: 1 - |R|^2 / |S^T P + R|^2, with R the new residual; below 0 where R is the
+        longer one.
 
     Raises:
-        InputError: a count below 1, or a part as described above that it is not.
+        InputError: a count below 1.
     """
     if count < 1:
         raise InputError(f"expected at least 1 score to keep, got {count}")
-    if part.prior is None or part.residual is None or part.prior.spectral_norm:
-        raise InputError(
-            "expected offsets with pseudo-classes and residuals, and without spectral norm "
-            "(method.propagate, method.residual, method.spectral_norm)"
-        )
-    prior, scores, residual = (
-        ops.convert_to_numpy(x).astype(np.float64)
-        for x in (part.prior.kernel, part.scores.kernel, part.residual)
-    )
+    prior, scores, residual = (np.asarray(x, np.float64) for x in (prior, scores, residual))
     kept = np.where(_largest(np.abs(scores), count), scores, 0.0)
     offsets = scores.T @ prior + residual
     rest = offsets - kept.T @ prior
-    part.scores.kernel.assign(kept.astype(np.float32))
-    part.residual.assign(rest.astype(np.float32))
-    return 1 - np.sum(rest**2, axis=1) / np.sum(offsets**2, axis=1)
+    share = 1 - np.sum(rest**2, axis=1) / np.sum(offsets**2, axis=1)
+    return kept.astype(np.float32), rest.astype(np.float32), share
 
 
 def _largest(values: np.ndarray, count: int) -> np.ndarray:

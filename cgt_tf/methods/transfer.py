@@ -7,9 +7,9 @@ import keras
 from cgt_tf.config import Config
 from cgt_tf.errors import InputError
 from cgt_tf.methods.base import DataSpec, variable_name
-from cgt_tf.models.discriminator import Discriminator
-from cgt_tf.models.gan import Gan, create_discriminator
-from cgt_tf.models.spec import GanSpec
+from cgt_tf.networks.discriminator import Discriminator
+from cgt_tf.networks.gan import Gan, create_discriminator
+from cgt_tf.networks.spec import GanSpec
 
 # The part of a discriminator that holds its classes.
 _PROJECTION = "class_projection/"
@@ -21,6 +21,10 @@ def check_transfer(source: Gan, target: DataSpec) -> None:
         raise InputError(
             f"expected images of the source's resolution {source.spec.resolution}, "
             f"got {target.resolution}"
+        )
+    if source.spec.wrapper != "plain":
+        raise InputError(
+            f"expected a source with a table of classes, got one that is {source.spec.wrapper}"
         )
     repeated = sorted(set(source.class_names) & set(target.class_names))
     if repeated:
@@ -42,24 +46,37 @@ def transferred_spec(source: GanSpec, num_classes: int) -> GanSpec:
     )
 
 
-def transferred_discriminator(source: Gan, spec: GanSpec, config: Config) -> Discriminator:
+def transferred_discriminator(
+    source: Gan,
+    spec: GanSpec,
+    config: Config,
+    *,
+    frozen_blocks: int | None = None,
+    taken_over: bool = False,
+) -> Discriminator:
     """The source's discriminator with a fresh projection table; all fresh where it has none.
 
-    Its first `discriminator.freeze_blocks` blocks are frozen.
+    Args:
+        source: the source GAN, which is left as it is.
+        spec: of the new networks.
+        config: of the run.
+        frozen_blocks: how many blocks from the image side are frozen; None: as the config says.
+        taken_over: whether its weights come from an earlier run.
 
     Raises:
         InputError: there is none, and no warm-up is asked for; or blocks to freeze of one that is
             fresh, or more than there are.
     """
     frozen, blocks = config.discriminator.freeze_blocks, len(spec.d_widths)
+    if frozen_blocks is not None:
+        frozen = frozen_blocks
     if frozen > blocks or (frozen and source.discriminator is None):
         raise InputError(
             f"expected --config.discriminator.freeze_blocks of at most the {blocks} blocks of a "
             f"source's discriminator, and 0 where there is none, got {frozen}"
         )
-    # Fine-tuning goes on with the first stage's discriminator.
-    needed = config.method.stage != "fine_tune"
-    if source.discriminator is None and needed and not config.discriminator.warmup_steps:
+    needed = not (taken_over or config.discriminator.warmup_steps)
+    if source.discriminator is None and needed:
         raise InputError(
             "the source has no discriminator: give one with --config.discriminator.source=<handle>,"
             " or train a fresh one first with --config.discriminator.warmup_steps=<steps>"
@@ -76,12 +93,3 @@ def transferred_discriminator(source: Gan, spec: GanSpec, config: Config) -> Dis
     table.assign(keras.initializers.Orthogonal(seed=config.seed)(table.shape))
     discriminator.frozen_blocks = frozen
     return discriminator
-
-
-def discriminator_patterns(config: Config) -> tuple[str, ...]:
-    """Patterns of the discriminator's trained variables, for `Stage.discriminator`.
-
-    All but its first `discriminator.freeze_blocks` blocks and the attentions after them.
-    """
-    frozen = "|".join(str(i) for i in range(config.discriminator.freeze_blocks))
-    return (rf"(?!(block|attention)_({frozen})/).*",) if frozen else (".*",)

@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from keras import ops
 
-from cgt_tf.config import MethodConfig
 from cgt_tf.layers.conditional_batch_norm import TableBatchNorm
 from cgt_tf.methods.base import variable_name
-from cgt_tf.models.biggan import BaseGenerator
-from cgt_tf.models.fold import copy_statistics
-from cgt_tf.models.spec import GanSpec
+from cgt_tf.networks.biggan import BaseGenerator
+from cgt_tf.networks.fold import copy_statistics
+from cgt_tf.networks.spec import GanSpec
 
 # Last parts of the names of variables with one row a class, and with rows a domain.
 _CLASS_TABLES = ("embeddings", "scale_table", "shift_table")
@@ -79,24 +78,26 @@ def copy_whole(
 def initial_rows(
     table: np.ndarray,
     num_classes: int,
-    method: MethodConfig,
+    class_init: str,
+    noise: float,
     rng: np.random.Generator,
     nearest: Sequence[np.ndarray] | None = None,
 ) -> np.ndarray:
-    """First rows of the new classes, float32 [M, dim], by `method.class_init`.
+    """First rows of the new classes, float32 [M, dim], of one of the starts.
 
     Args:
         table: the old classes' [N, dim].
         num_classes: M.
-        method: `normal`: N(0, s^2) with s the spread of the table's elements; else a mean of old
-            rows plus N(0, class_init_std^2), as BigGAN-AM starts its class embeddings.
+        class_init: `normal`: N(0, s^2) with s the spread of the table's elements; else a mean of
+            old rows plus N(0, noise^2), as BigGAN-AM starts its class embeddings.
+        noise: see above.
         rng: of the draws.
         nearest: for each new class, the old ones whose mean it starts at; None: all.
     """
-    noise = rng.normal(size=(num_classes, table.shape[1]))
-    if method.class_init == "normal":
-        return (table.std() * noise).astype(np.float32)
+    draws = rng.normal(size=(num_classes, table.shape[1]))
+    if class_init == "normal":
+        return (table.std() * draws).astype(np.float32)
     means = table.mean(axis=0)
     if nearest is not None:
         means = np.stack([table[classes].mean(axis=0) for classes in nearest])
-    return (means + method.class_init_std * noise).astype(np.float32)
+    return (means + noise * draws).astype(np.float32)

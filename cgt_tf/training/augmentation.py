@@ -4,10 +4,7 @@ import tensorflow as tf
 
 from cgt_tf.config import AugmentationConfig
 from cgt_tf.data import augment
-from cgt_tf.training.draws import Draws
-
-# Uses of a pass's random numbers, see `Draws.uniforms`.
-REAL, FAKE = 1, 2
+from cgt_tf.training.draws import PassDraws
 
 
 class AdaptiveProbability:
@@ -67,25 +64,21 @@ class Augmentation:
 
     Args:
         config: of the run.
-        draws: of the run.
         adaptive: gives the probability of each operation; None: always applied.
     """
 
-    def __init__(
-        self, config: AugmentationConfig, draws: Draws, adaptive: AdaptiveProbability | None = None
-    ):
+    def __init__(self, config: AugmentationConfig, adaptive: AdaptiveProbability | None = None):
         self._policy = config.policy
-        self._draws = draws
         self._probability = adaptive.probability if adaptive else None
 
-    def __call__(self, images: tf.Tensor, key: tf.Tensor, stream: int) -> tf.Tensor:
+    def __call__(self, images: tf.Tensor, draws: PassDraws, stream: int) -> tf.Tensor:
         """Augments this replica's images float32 [B / R, H, W, 3] of a pass.
 
         Args:
-            key: of the pass.
-            stream: `REAL` or `FAKE`.
+            draws: of the pass.
+            stream: of the random numbers, see `PassDraws.uniforms`.
         """
         if not self._policy:
             return images
-        uniforms = self._draws.uniforms(key, stream, augment.NUM_UNIFORMS)
+        uniforms = draws.uniforms(stream, augment.NUM_UNIFORMS)
         return augment.augment(images, uniforms, self._policy, self._probability)

@@ -12,7 +12,7 @@ _LABELS = 1 << 20
 
 
 class Draws:
-    """Draws of one run; must be called in a replica context.
+    """Draws of one run.
 
     Args:
         seed: of the run.
@@ -22,38 +22,46 @@ class Draws:
 
     def __init__(self, seed: int, batch_size: int, strategy: tf.distribute.Strategy):
         self._seed = seed
-        self._batch_size = batch_size
-        self._replicas = strategy.num_replicas_in_sync
+        self.batch_size = batch_size
+        self.replicas = strategy.num_replicas_in_sync
 
-    def latents(self, key: tf.Tensor, dim_z: int, num_classes: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """This replica's z float32 [B / R, dim_z] and uniform labels int32 [B / R].
+    def of_pass(self, key: tf.Tensor) -> "PassDraws":
+        """The draws of the pass with a key, int64."""
+        seed = tf.stack([tf.constant(self._seed, tf.int64), tf.cast(key, tf.int64)])
+        return PassDraws(self, seed)
 
-        Args:
-            key: int64, of the pass.
-        """
-        seed = self._pass_seed(key)
-        z = tf.random.stateless_normal([self._batch_size, dim_z], seed)
+
+class PassDraws:
+    """Draws of one pass; its functions must be called in a replica's context."""
+
+    def __init__(self, draws: Draws, seed: tf.Tensor):
+        self._draws = draws
+        self._seed = seed
+
+    def latents(self, dim_z: int, num_classes: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """This replica's z float32 [B / R, dim_z] and uniform labels int32 [B / R]."""
         # Of one seed, the labels would be a function of the first latents.
-        seed = tf.random.experimental.stateless_fold_in(seed, _LABELS)
+        seed = tf.random.experimental.stateless_fold_in(self._seed, _LABELS)
         labels = tf.random.stateless_uniform(
-            [self._batch_size], seed, 0, num_classes, dtype=tf.int32
+            [self._draws.batch_size], seed, 0, num_classes, dtype=tf.int32
         )
-        return self._share(z), self._share(labels)
+        return self.normal(dim_z), self._share(labels)
 
-    def uniforms(self, key: tf.Tensor, stream: int, count: int) -> tf.Tensor:
+    def normal(self, *shape: int) -> tf.Tensor:
+        """This replica's normal numbers, float32 [B / R, *shape]; those of `latents` are the same
+        where the shape is [dim_z]."""
+        return self._share(tf.random.stateless_normal([self._draws.batch_size, *shape], self._seed))
+
+    def uniforms(self, stream: int, count: int) -> tf.Tensor:
         """This replica's uniform numbers in [0, 1), float32 [B / R, count].
 
         Args:
-            key: int64, of the pass.
             stream: use of the numbers in the pass; different ones are independent.
         """
-        seed = tf.random.experimental.stateless_fold_in(self._pass_seed(key), stream)
-        return self._share(tf.random.stateless_uniform([self._batch_size, count], seed))
-
-    def _pass_seed(self, key):
-        return tf.stack([tf.constant(self._seed, tf.int64), tf.cast(key, tf.int64)])
+        seed = tf.random.experimental.stateless_fold_in(self._seed, stream)
+        return self._share(tf.random.stateless_uniform([self._draws.batch_size, count], seed))
 
     def _share(self, values):
-        size = self._batch_size // self._replicas
+        size = self._draws.batch_size // self._draws.replicas
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         return values[replica * size : (replica + 1) * size]

@@ -12,8 +12,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from cgt_tf.data.pipeline import to_uint8
+from cgt_tf.formats.native import save_model
+from cgt_tf.networks.gan import Gan
+from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.training.alarms import LogitGap, collapse_warnings
-from cgt_tf.training.run_dir import RunDir
 from cgt_tf.training.state import TrainState
 
 _GRID_COLUMNS = 8
@@ -40,20 +42,31 @@ class StepLog:
     Args:
         run: opened, with the statistics of the steps before this one alone.
         writer: of the TensorBoard events.
-        images_per_step: real images that a step takes.
         collapse_share: least variance ratio without a warning, see `collapse_warnings`.
     """
 
-    def __init__(self, run: RunDir, writer, images_per_step: int, collapse_share: float = 0.0):
+    def __init__(self, run: RunDir, writer, collapse_share: float = 0.0):
         self._run = run
         self._writer = writer
-        self._images_per_step = images_per_step
+        self._images_per_step, self._stage = 0, {}
         self._collapse_share = collapse_share
         self._gap = LogitGap(run.read_stats())
         self._pending: list[tuple[int, dict]] = []
         self._start = self._interval_start = time.monotonic()
 
+    def enter(self, images_per_step: int, stage: str | None) -> None:
+        """Goes over to a stage.
+
+        Args:
+            images_per_step: training images that its step takes.
+            stage: its name, which its records then have; None in runs of one stage.
+        """
+        self._images_per_step = images_per_step
+        self._stage = {"stage": stage} if stage else {}
+        self.restart_interval()
+
     def add(self, step: int, scalars: dict) -> None:
+        """Takes in the scalars of a step; between two calls of `flush` of one stage."""
         self._pending.append((step, scalars))
 
     def flush(self) -> dict | None:
@@ -73,6 +86,7 @@ class StepLog:
         means = {name: float(np.mean([row[name] for _, row in rows])) for name in rows[0][1]}
         record = {
             "step": last_step,
+            **self._stage,
             "seconds": round(now - self._start, 3),
             "images_per_second": round(rate, 2),
             **means,
@@ -139,13 +153,21 @@ def tile(images: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 
 class Checkpoints:
-    """Writes, finds and thins out the checkpoints of a run: the last two, the best three by FID."""
+    """Writes, finds and thins out the checkpoints of a run: the last two, the best three by FID.
+
+    Args:
+        run: opened.
+        state: of the run.
+        provenance: of the run, as JSON.
+    """
 
     LAST, BEST = 2, 3
 
-    def __init__(self, run: RunDir, state: TrainState):
+    def __init__(self, run: RunDir, state: TrainState, provenance: dict):
         self._run = run
         self._state = state
+        self._provenance = provenance
+        self._path: Path | None = None
 
     def restore_latest(self) -> int | None:
         """Restores the newest checkpoint and returns its step; None where there is none."""
@@ -155,6 +177,16 @@ class Checkpoints:
         self._state.restore(self._run.checkpoint_path(saved[-1]))
         return saved[-1]
 
-    def save(self, step: int) -> None:
-        self._state.checkpoint.write(str(self._run.new_checkpoint_path(step)))
+    def begin(self, step: int, gan: Gan) -> None:
+        """Writes what a checkpoint keeps for other commands, see `runs.snapshots`."""
+        self._path, snapshot = self._run.new_checkpoint(step)
+        if self._run.chief:
+            save_model(gan, snapshot, {**self._provenance, "step": step})
+
+    def complete(self) -> None:
+        """Writes the training's state, which makes the checkpoint complete; all workers take part.
+
+        The networks hold their own values again, not their averages.
+        """
+        self._state.checkpoint.write(str(self._path))
         self._run.keep_checkpoints(self.LAST, self.BEST)

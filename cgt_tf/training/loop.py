@@ -1,166 +1,236 @@
-"""The training loop: data in, steps, and the hooks around them."""
+"""The training loop: data in, the stages' steps, and the hooks around them."""
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 from tqdm import tqdm
 
-from cgt_tf.config import Config
+from cgt_tf.config import Config, to_dict
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.data.pipeline import distributed_batches
-from cgt_tf.methods.base import TransferMethod
-from cgt_tf.models.gan import Gan
-from cgt_tf.training.hooks import Checkpoints, SampleGrid, StepLog, check_finite
-from cgt_tf.training.run_dir import RunDir
+from cgt_tf.errors import InputError
+from cgt_tf.methods.base import Networks, TransferMethod
+from cgt_tf.methods.phases import Stage
+from cgt_tf.networks.extended import ExtendedGenerator
+from cgt_tf.runs.run_dir import RunDir
+from cgt_tf.training.hooks import Checkpoints, SampleGrid, StepLog
 from cgt_tf.training.state import TrainState
-from cgt_tf.training.step import TrainStep
-from cgt_tf.training.supervised_step import SupervisedStep
+from cgt_tf.training.step import StageStep, batches_per_step, passes_per_step
 
-# Scores of the present generator: called with `sample(z, labels)` -> images and the step.
-Evaluate = Callable[[Callable, int], dict[str, float]]
+# Scores of the present generator, called with the extended generator and the step.
+Evaluate = Callable[[ExtendedGenerator, int], dict[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """Where a stage lies in a run.
+
+    Attributes:
+        stage: the stage.
+        first, last: steps of the run before it and at its end.
+        first_pass, first_batch: passes and batches of training images before it.
+        several: whether the run has other stages.
+    """
+
+    stage: Stage
+    first: int
+    last: int
+    first_pass: int
+    first_batch: int
+    several: bool
+
+
+def spans_of(stages: tuple[Stage, ...]) -> list[Span]:
+    """The stages one after the other."""
+    spans, step, passes, batches = [], 0, 0, 0
+    for stage in stages:
+        last = step + stage.steps
+        spans.append(Span(stage, step, last, passes, batches, len(stages) > 1))
+        step = last
+        passes += stage.steps * passes_per_step(stage)
+        batches += stage.steps * batches_per_step(stage)
+    return spans
 
 
 @dataclasses.dataclass
 class TrainingRun:
-    """One stage of a method, ready to go.
+    """All stages of a method, ready to go.
 
     Args:
         config: validated.
         run: opened run directory.
-        strategy: the `tf.distribute` strategy; `gan` was built in its scope.
+        strategy: the `tf.distribute` strategy; the networks were built in its scope.
         method: gives the stages.
-        gan: the networks to train.
+        networks: to train.
         data: the few-shot training images.
         evaluate: called on the schedule of `config.evaluation`, or None.
+
+    Attributes:
+        spans: the stages.
+        state: of the run.
+        extended: what samples are drawn from, as of the last sample, score or checkpoint.
     """
 
     config: Config
     run: RunDir
     strategy: tf.distribute.Strategy
     method: TransferMethod
-    gan: Gan
+    networks: Networks
     data: ImageSet
     evaluate: Evaluate | None = None
 
     def __post_init__(self):
         with self.strategy.scope():
-            self.method.prepare(self.gan, self.data)
-            (self.stage,) = self.method.stages()
-            self.state = TrainState(self.gan, self.stage, self.config)
+            self.method.prepare(self.networks, self.data)
+            stages = self.method.stages(self.networks)
+            self.state = TrainState(self.networks, stages, self.config, self.method.averaged)
+            self.extended = self.method.extended(self.networks)
+        self.spans = spans_of(stages)
+        if self.config.training.ramp_end > self.spans[-1].last:
+            raise InputError(
+                "expected --config.training.ramp_end of at most the run's "
+                f"{self.spans[-1].last} steps, got {self.config.training.ramp_end}"
+            )
         self._sample = tf.function(self._sample_images, autograph=False)
 
     def _sample_images(self, z, labels):
-        return self.gan.generator(z, labels)[0]
+        # The new classes come last.
+        old = len(self.extended.class_names) - len(self.networks.class_names)
+        return self.extended(z, labels + old)
 
     def sample(self, z, labels):
-        """Images of the generator as it stands, float32 [B, R, R, 3] in [-1, 1]."""
+        """Images float32 [B, R, R, 3] in [-1, 1] of the new classes, as last folded."""
         return self._sample(tf.constant(z), tf.constant(labels))
 
-    def make_step(self) -> TrainStep | SupervisedStep:
-        """The compiled step; its first call traces it."""
-        kind = SupervisedStep if self.stage.reconstruction else TrainStep
-        return kind(self.strategy, self.state, self.stage, self.config)
+    def make_step(self, span: Span | None = None) -> StageStep:
+        """The compiled step of a stage, by default the first; its first call traces it."""
+        span = span or self.spans[0]
+        return StageStep(
+            self.strategy, self.state, span.stage, self.config, span.first, span.first_pass
+        )
 
     def train(self) -> TrainState:
-        """Runs from the newest checkpoint to the stage's last step."""
-        training = self.config.training
-        checkpoints = Checkpoints(self.run, self.state)
-        restored = checkpoints.restore_latest()
-        start = restored or 0
-        self.run.truncate_stats(-1 if restored is None else restored)
+        """Runs from the newest checkpoint to the last stage's last step."""
         writer = tf.summary.create_file_writer(str(self.run.events))
-        passes = training.d_steps * training.accumulation
-        images = training.batch_size * passes
-        log = StepLog(self.run, writer, images, training.collapse_share)
-        spec = self.gan.spec
-        grid = SampleGrid(self.run, writer, spec.num_classes, spec.dim_z, self.config.seed)
-        batches = self.batches(start, passes)
-        step_function = self.make_step()
-        last = self.stage.steps
+        provenance = {
+            "run": self.run.path.name,
+            "generator_average": self.config.training.ema_decay,
+            "config": to_dict(self.config),
+        }
+        checkpoints = Checkpoints(self.run, self.state, provenance)
+        restored = checkpoints.restore_latest()
+        self.run.truncate_stats(-1 if restored is None else restored)
+        log = StepLog(self.run, writer, self.config.training.collapse_share)
+        count, spec = len(self.networks.class_names), self.networks.spec
+        grid = SampleGrid(self.run, writer, count, spec.dim_z, self.config.seed)
+        around = _Around(self, log, grid, checkpoints)
         if restored is None:
-            self._warm_up(step_function)
-            self._around(0, last, log, grid, checkpoints)
-        stopped = self.state.stopped_early
-        with _progress_bar(start, last) as bar:
-            for step in range(start + 1, last + 1):
-                if stopped:
-                    break
-                log.add(step, step_function([next(batches) for _ in range(passes)]))
-                bar.update()
-                if step % training.log_every == 0 or self._due_any(step, last):
-                    record = log.flush()
-                    bar.set_postfix(_shown(record))
-                if self._due_any(step, last):
-                    self._around(step, last, log, grid, checkpoints)
-                    log.restart_interval()
-                    stopped = self.state.stopped_early
-                elif step % training.log_every == 0:
-                    log.restart_interval()
+            around(0, self.spans[-1].stage)
+        for span in self.spans:
+            if (restored or 0) < span.last and not self.state.stopped_early:
+                self._run_stage(span, max(restored or 0, span.first), log, around)
         writer.close()
-        if stopped:
+        if self.state.stopped_early:
             print(self.state.early_stop.message(float(self.state.best_fid)), file=sys.stderr)
         return self.state
 
-    def batches(self, start: int, passes: int):
-        """Iterator over the batches of the steps after `start`, `passes` for each step."""
+    def _run_stage(self, span: Span, start: int, log: StepLog, around: "_Around") -> None:
+        """Steps `start` + 1 to the last of a stage."""
+        stage, training = span.stage, self.config.training
+        if start == span.first and stage.begin:
+            with self.strategy.scope():
+                stage.begin()
+                if self.state.average:
+                    self.state.average.start_over()
+        count = batches_per_step(stage)
+        batches = self.batches(span, start)
+        step_function = self.make_step(span)
+        log.enter(training.batch_size * count, stage.name if span.several else None)
+        with _progress_bar(span, start) as bar:
+            for step in range(start + 1, span.last + 1):
+                log.add(step, step_function([next(batches) for _ in range(count)]))
+                bar.update()
+                due = around.due_any(step)
+                if step % training.log_every == 0 or due or step == span.last:
+                    bar.set_postfix(_shown(log.flush()))
+                    if due:
+                        around(step, stage)
+                    log.restart_interval()
+                if self.state.stopped_early:
+                    break
+
+    def batches(self, span: Span, start: int) -> Iterator:
+        """The batches of the steps of a stage after step `start`, step by step."""
+        count = batches_per_step(span.stage)
         return iter(
             distributed_batches(
                 self.strategy,
                 self.data,
                 self.config.training.batch_size,
                 self.config.seed,
-                start,
-                batches_per_step=passes,
+                span.first_batch + (start - span.first) * count,
                 flip=self.config.data.flip,
-                indices=self.stage.reconstruction is not None,
             )
         )
 
-    def _warm_up(self, step_function: TrainStep) -> None:
-        """Trains the discriminator alone, on batches of its own; its part of step 0's checkpoint.
 
-        A run that is stopped meanwhile starts it over.
-        """
-        steps = self.config.discriminator.warmup_steps
-        if not steps:
-            return
-        training = self.config.training
-        batches = self.batches(0, training.accumulation)
-        for number in tqdm(range(1, steps + 1), unit="step", desc="warm-up of D", file=sys.stderr):
-            passes = [next(batches) for _ in range(training.accumulation)]
-            scalars = step_function.warm_up(passes, number)
-            if number % training.log_every == 0 or number == steps:
-                values = {name: float(value) for name, value in scalars.items()}
-                check_finite(values, f"warm-up step {number}")
-                self.run.append_stats({"step": 0, "warmup_step": number, **values})
+@dataclasses.dataclass
+class _Around:
+    """Samples, scores and a checkpoint, as far as they are due at a step."""
 
-    def _due_any(self, step: int, last: int) -> bool:
-        training, evaluation = self.config.training, self.config.evaluation
+    training: TrainingRun
+    log: StepLog
+    grid: SampleGrid
+    checkpoints: Checkpoints
+
+    @property
+    def _last(self) -> int:
+        return self.training.spans[-1].last
+
+    def _due(self, step: int, every: int) -> bool:
+        borders = {span.last for span in self.training.spans}
+        return every > 0 and (step % every == 0 or step in borders)
+
+    def due_any(self, step: int) -> bool:
+        training, evaluation = self.training.config.training, self.training.config.evaluation
         intervals = (training.sample_every, training.checkpoint_every, evaluation.every)
-        return step == last or any(_due(step, every, last) for every in intervals)
+        return step == self._last or any(self._due(step, every) for every in intervals)
 
-    def _around(self, step, last, log, grid, checkpoints):
-        """Samples, scores and a checkpoint, as far as they are due at this step."""
-        training, evaluation = self.config.training, self.config.evaluation
-        scored = self.evaluate is not None and _due(step, evaluation.every, last)
-        if training.ramp_generator and step < training.ramp_end:
-            # Scores see the classes in full, which nothing was trained with so far.
-            scored = False
-        with self.state.averaged():
-            if _due(step, training.sample_every, last):
-                grid.save(self.sample, step)
-            scores = self.evaluate(self.sample, step) if scored else {}
-        if scores:
-            log.scores(step, scores)
-            self.state.note_scores(scores)
-        if scored or step == last or _due(step, training.checkpoint_every, last):
-            checkpoints.save(step)
+    def __call__(self, step: int, stage: Stage) -> None:
+        run, config = self.training, self.training.config
+        sampled = self._due(step, config.training.sample_every) and self._samples(stage)
+        scored = self._due(step, config.evaluation.every) and self._scores(step, stage)
+        saved = scored or step == self._last or self._due(step, config.training.checkpoint_every)
+        if not (sampled or scored or saved):
+            return
+        with run.state.averaged():
+            run.extended.refresh()
+            if sampled:
+                self.grid.save(run.sample, step)
+            if scored:
+                scores = run.evaluate(run.extended, step)
+                self.log.scores(step, scores)
+                run.state.note_scores(scores)
+            if saved:
+                gan = run.method.as_source(run.networks, run.extended)
+                self.checkpoints.begin(step, gan)
+        if saved:
+            self.checkpoints.complete()
 
+    def _samples(self, stage: Stage) -> bool:
+        """Whether a stage changes what samples look like."""
+        averaged = set(self.training.method.averaged)
+        trained = {part.network for phase in stage.phases for part in phase.trained}
+        return bool(averaged & trained)
 
-def _due(step: int, every: int, last: int) -> bool:
-    return every > 0 and (step % every == 0 or step == last)
+    def _scores(self, step: int, stage: Stage) -> bool:
+        training = self.training.config.training
+        if self.training.evaluate is None or not self._samples(stage):
+            return False
+        # Scores see the classes in full, which nothing was trained with before the ramp's end.
+        return not training.ramp_generator or step >= training.ramp_end
 
 
 def _shown(record: dict) -> dict:
@@ -169,7 +239,12 @@ def _shown(record: dict) -> dict:
     return {short: f"{record[name]:.3g}" for name, short in names.items() if name in record}
 
 
-def _progress_bar(start: int, last: int) -> tqdm:
+def _progress_bar(span: Span, start: int) -> tqdm:
     return tqdm(
-        total=last, initial=start, unit="step", desc="train", dynamic_ncols=True, file=sys.stderr
+        total=span.last - span.first,
+        initial=start - span.first,
+        unit="step",
+        desc=span.stage.name if span.several else "train",
+        dynamic_ncols=True,
+        file=sys.stderr,
     )

@@ -1,21 +1,15 @@
-"""What changes with the step: the step size, the average's decay, the class part of the loss."""
+"""What changes with the step: learning rates, and the decay of averages."""
 
 import keras
 import tensorflow as tf
 from keras import ops
 
-from cgt_tf.config import OptimizerConfig
-
-
-def linear_ramp(step, start: int, end: int) -> tf.Tensor:
-    """0 up to step `start`, 1 from step `end`, linear in between; float32."""
-    share = (tf.cast(step, tf.float32) - start) / (end - start)
-    return tf.clip_by_value(share, 0.0, 1.0)
+from cgt_tf.methods.phases import Adam
 
 
 @keras.saving.register_keras_serializable(package="cgt_tf")
 class LinearRampUp(keras.optimizers.schedules.LearningRateSchedule):
-    """Update number n = 1, 2, ... has the step size `learning_rate * min(1, n / steps)`.
+    """Update number n = 1, 2, ... has the learning rate `learning_rate * min(1, n / steps)`.
 
     Counts by the optimizer's own iterations, which are part of a checkpoint.
     """
@@ -32,11 +26,15 @@ class LinearRampUp(keras.optimizers.schedules.LearningRateSchedule):
         return {"learning_rate": self._learning_rate, "steps": self._steps}
 
 
-def step_size(config: OptimizerConfig) -> float | LinearRampUp:
-    """The learning rate of a network's optimizer, constant or with its ramp."""
-    if config.rampup_steps:
-        return LinearRampUp(config.learning_rate, config.rampup_steps)
-    return config.learning_rate
+def learning_rate(adam: Adam) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """The learning rate of an optimizer: constant, with its ramp, or falling in steps."""
+    if adam.rampup_steps:
+        return LinearRampUp(adam.learning_rate, adam.rampup_steps)
+    if adam.decay != 1.0:
+        return keras.optimizers.schedules.ExponentialDecay(
+            adam.learning_rate, adam.decay_every, adam.decay, staircase=True
+        )
+    return adam.learning_rate
 
 
 def average_decay(step, decay: float, start: int, rampup: bool) -> tf.Tensor:

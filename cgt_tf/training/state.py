@@ -1,88 +1,155 @@
-"""Everything a resumed run needs: networks, optimizers, the generator's average, the step."""
+"""Everything a resumed run needs: networks, optimizers, averages, the step."""
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
-from cgt_tf.config import Config, OptimizerConfig
+from cgt_tf.config import Config
 from cgt_tf.errors import InputError
-from cgt_tf.methods.base import Reconstruction, Stage, select_variables, variable_name
-from cgt_tf.models.gan import Gan
+from cgt_tf.methods.base import Networks, select_variables, variable_name
+from cgt_tf.methods.phases import Phase, Stage
+from cgt_tf.runs import checkpoints
 from cgt_tf.training.alarms import EarlyStop
 from cgt_tf.training.augmentation import AdaptiveProbability
-from cgt_tf.training.grouped_adam import GroupedAdam
-from cgt_tf.training.schedules import average_decay, step_size
+from cgt_tf.training.schedules import average_decay, learning_rate
 
 
-class GeneratorAverage:
-    """Exponential moving average of a generator's changing variables, statistics included.
+class Average:
+    """Exponential moving average of networks' changing variables, statistics included.
 
     Built after a method has put its initial values in place, so that the average starts from them.
     Frozen variables are left out: they have nothing to average.
 
     Args:
-        variables: Keras variables, the trained ones and the non-trainable ones.
+        variables: Keras variables by network, the trained ones and the non-trainable ones.
         decay: share of the old average kept each step.
         start: up to this step the average follows the variables exactly.
         rampup: let the decay grow from there, see `average_decay`.
+
+    Attributes:
+        shadow: the averages, by network and variable.
     """
 
-    def __init__(self, variables: list, decay: float, start: int = 0, rampup: bool = False):
-        self._live = [v.value for v in variables]
+    def __init__(
+        self, variables: dict[str, list], decay: float, start: int = 0, rampup: bool = False
+    ):
+        self._live = {network: _by_name(group) for network, group in variables.items()}
         self._decay = decay
         self._start = start
         self._rampup = rampup
-        self.shadow = [tf.Variable(v, trainable=False, name="average") for v in self._live]
+        self.shadow = {
+            network: {
+                name: tf.Variable(value, trainable=False, name="average")
+                for name, value in group.items()
+            }
+            for network, group in self._live.items()
+        }
 
-    def update(self, step):
-        """Moves the average towards the present values; runs in cross-replica context."""
+    def _pairs(self) -> Iterable[tuple]:
+        for network, group in self._live.items():
+            yield from zip(group.values(), self.shadow[network].values(), strict=True)
+
+    def update(self, step) -> None:
+        """Moves the averages towards the present values; runs in cross-replica context."""
         keep = average_decay(step, self._decay, self._start, self._rampup)
-        for shadow, live in zip(self.shadow, self._live, strict=True):
+        for live, shadow in self._pairs():
             shadow.assign_add((1.0 - keep) * (live - shadow))
 
-    def overwrite(self) -> None:
-        """Puts the average into the generator for good (for evaluation and export)."""
-        for live, shadow in zip(self._live, self.shadow, strict=True):
-            live.assign(shadow)
+    def start_over(self) -> None:
+        """Sets the averages to the present values."""
+        for live, shadow in self._pairs():
+            shadow.assign(live)
 
     @contextlib.contextmanager
     def swapped(self):
-        """Inside, the generator holds its average; afterwards its own values, bit for bit."""
-        own = [tf.identity(live) for live in self._live]
-        self.overwrite()
+        """Inside, the networks hold their averages; afterwards their own values, bit for bit."""
+        own = [(live, tf.identity(live)) for live, _ in self._pairs()]
+        for live, shadow in self._pairs():
+            live.assign(shadow)
         try:
             yield
         finally:
-            for live, value in zip(self._live, own, strict=True):
+            for live, value in own:
                 live.assign(value)
 
 
-class TrainState:
-    """Networks, optimizers, average and step of one stage, as one checkpoint.
-
-    Must be created in the strategy's scope, after the method has built the networks.
+class PhaseOptimizer:
+    """The optimizers of a phase, one for each kind of its trained variables.
 
     Attributes:
-        gan: the networks.
-        step: int64 variable, generator updates done.
-        generator_variables, discriminator_variables: the trained Keras variables.
-        average: the generator's `GeneratorAverage`, or None where `ema_decay` is 0.
+        variables: all trained Keras variables, in order.
+    """
+
+    def __init__(self, phase: Phase, networks: Networks):
+        self.trained = phase.trained
+        self._groups = []
+        for part in phase.trained:
+            found = select_variables(networks[part.network].trainable_variables, part.patterns)
+            settings = part.optimizer
+            optimizer = keras.optimizers.Adam(
+                learning_rate(settings), settings.beta_1, settings.beta_2, settings.epsilon
+            )
+            optimizer.build(found)
+            self._groups.append((optimizer, found))
+        self.variables = [variable for _, found in self._groups for variable in found]
+
+    @property
+    def iterations(self) -> int:
+        """Updates made so far."""
+        return int(self._groups[0][0].iterations.numpy())
+
+    def learning_rates(self) -> dict[str, float]:
+        """The present learning rate of each variable, by its path."""
+        return {
+            variable.path: float(optimizer.learning_rate)
+            for optimizer, found in self._groups
+            for variable in found
+        }
+
+    def apply(self, gradients: list) -> None:
+        """One update; `gradients` in the order of `variables`."""
+        rest = list(gradients)
+        for optimizer, found in self._groups:
+            optimizer.apply(rest[: len(found)], found)
+            rest = rest[len(found) :]
+
+    def checkpoint_parts(self) -> dict:
+        """Counters and moments, for `tf.train.Checkpoint`."""
+        return {
+            f"group_{i}": _by_name(optimizer.variables)
+            for i, (optimizer, _) in enumerate(self._groups)
+        }
+
+
+class TrainState:
+    """Networks, optimizers, averages and step of a run, over all its stages, as one checkpoint.
+
+    Must be created in the strategy's scope, after the method has built and prepared the networks.
+
+    Attributes:
+        networks: of the run.
+        step: int64 variable, steps done over all stages.
+        optimizers: `PhaseOptimizer` by the name of the phase.
+        average: of the networks that samples are made with, or None where `ema_decay` is 0.
         best_fid: float32 variable, the lowest FID so far.
         adaptive: ADA's probability, or None where it is off.
         early_stop: counts evaluations without a lower FID, or None where it is off.
-        grouped_adam: of a supervised stage, in place of the two networks' optimizers.
     """
 
-    def __init__(self, gan: Gan, stage: Stage, config: Config):
-        self.gan = gan
+    def __init__(
+        self,
+        networks: Networks,
+        stages: tuple[Stage, ...],
+        config: Config,
+        averaged: tuple[str, ...] = ("generator",),
+    ):
+        self.networks = networks
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         self.best_fid = tf.Variable(float("inf"), trainable=False, name="best_fid")
-        networks = (gan.generator, gan.discriminator)
-        trainable = [network.trainable_variables if network else [] for network in networks]
-        self.generator_variables = select_variables(trainable[0], stage.generator)
-        self.discriminator_variables = select_variables(trainable[1], stage.discriminator)
+        self.optimizers = _optimizers(networks, stages)
         training, augmentation = config.training, config.augmentation
         self.adaptive = self.early_stop = self.average = None
         if augmentation.adaptive:
@@ -90,51 +157,38 @@ class TrainState:
         if training.early_stop:
             self.early_stop = EarlyStop(training.early_stop)
         if training.ema_decay:
-            changing = [*self.generator_variables, *gan.generator.non_trainable_variables]
-            self.average = GeneratorAverage(
+            changing = {name: self._changing(name) for name in averaged}
+            self.average = Average(
                 changing, training.ema_decay, training.ema_start, training.ema_rampup
             )
+        self.checkpoint = tf.train.Checkpoint(**self._parts())
+
+    def _changing(self, network: str) -> list:
+        """Variables of a network that any stage trains, and those that move in training."""
+        trained = {id(v) for o in self.optimizers.values() for v in o.variables}
+        layer = self.networks[network]
+        found = [v for v in layer.trainable_variables if id(v) in trained]
+        return [*found, *layer.non_trainable_variables]
+
+    def _parts(self) -> dict:
         parts = {
             "step": self.step,
             "best_fid": self.best_fid,
-            "generator": _by_path(gan.generator.variables),
+            checkpoints.NETWORKS: {
+                name: _by_name(network.variables) for name, network in self.networks.named.items()
+            },
+            "optimizers": {name: o.checkpoint_parts() for name, o in self.optimizers.items()},
         }
-        if stage.reconstruction:
-            parts |= self._supervised_parts(stage.reconstruction, config)
-        else:
-            parts |= self._adversarial_parts(config)
         if self.average:
-            parts["average"] = self.average.shadow
+            parts[checkpoints.AVERAGE] = self.average.shadow
         if self.adaptive:
             parts["adaptive"] = self.adaptive.variables
         if self.early_stop:
             parts["stale_evaluations"] = self.early_stop.stale
-        self.checkpoint = tf.train.Checkpoint(**parts)
-
-    def _adversarial_parts(self, config: Config) -> dict:
-        self._partial = False
-        self.generator_optimizer = _adam(config.generator, self.generator_variables)
-        self.discriminator_optimizer = _adam(config.discriminator, self.discriminator_variables)
-        return {
-            "discriminator": _by_path(self.gan.discriminator.variables),
-            "generator_optimizer": _by_path(self.generator_optimizer.variables),
-            "discriminator_optimizer": _by_path(self.discriminator_optimizer.variables),
-        }
-
-    def _supervised_parts(self, reconstruction: Reconstruction, config: Config) -> dict:
-        # Without the images there are no codes: networks can be read, but not trained on.
-        self._partial = not reconstruction.variables
-        if self._partial:
-            return {}
-        variables = [*self.generator_variables, *reconstruction.variables]
-        self.grouped_adam = GroupedAdam(variables, reconstruction, config.generator)
-        return {
-            "codes": _by_path(reconstruction.variables),
-            "grouped_adam": self.grouped_adam.checkpoint_parts(),
-        }
+        return parts
 
     def averaged(self):
-        """Context in which the generator holds its average (itself where none is kept)."""
+        """Context in which the networks hold their averages (themselves where none are kept)."""
         return self.average.swapped() if self.average else contextlib.nullcontext()
 
     def note_scores(self, scores: dict[str, float]) -> None:
@@ -152,27 +206,23 @@ class TrainState:
     def restore(self, path: str | Path) -> None:
         """Reads a checkpoint written by `checkpoint.write`; every value must match one there."""
         try:
-            status = self.checkpoint.read(str(path))
-            if self._partial:
-                status.assert_existing_objects_matched().expect_partial()
-            else:
-                status.assert_consumed()
+            self.checkpoint.read(str(path)).assert_consumed()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"expected a checkpoint of this run at {path}: {reason}") from error
 
 
-def _adam(config: OptimizerConfig, variables: list) -> keras.optimizers.Adam:
-    optimizer = keras.optimizers.Adam(
-        learning_rate=step_size(config),
-        beta_1=config.beta_1,
-        beta_2=config.beta_2,
-        epsilon=config.epsilon,
-    )
-    optimizer.build(variables)
-    return optimizer
+def _optimizers(networks: Networks, stages: tuple[Stage, ...]) -> dict[str, PhaseOptimizer]:
+    found: dict[str, PhaseOptimizer] = {}
+    for stage in stages:
+        for phase in stage.phases:
+            if phase.name not in found:
+                found[phase.name] = PhaseOptimizer(phase, networks)
+            elif found[phase.name].trained != phase.trained:
+                raise ValueError(f"phases called {phase.name} train different variables")
+    return found
 
 
-def _by_path(variables: list) -> dict:
+def _by_name(variables: list) -> dict:
     # Without the first component, which Keras numbers by what else the process has created.
     return {variable_name(variable): variable.value for variable in variables}

@@ -38,6 +38,7 @@ def session(tmp_path_factory):
     root = tmp_path_factory.mktemp("session")
     make_photos(root / "source_photos", ["ape", "bee", "cat"], 4)
     make_photos(root / "photos", ["dog", "emu"], 6)
+    make_photos(root / "more_photos", ["fox"], 4)
     make_feature_net(root / "features.keras")
     common = f"--config.evaluation.features={root}/features.keras --config.data.cache_dir={root}/c"
     source = [
@@ -53,6 +54,9 @@ def session(tmp_path_factory):
     out["dry_run"] = run("train", *transfer, "--dry_run").stdout
     assert not (root / "run").exists()
     out["train"] = run("train", *transfer).stdout
+    # A finished run needs its source for nothing.
+    (root / "model").rename(root / "gone")
+    (root / "source").rename(root / "gone_too")
     out["evaluate"] = run("evaluate", f"--workdir={root}/run", "--checkpoint=last").stdout
     run("export", f"--workdir={root}/run", f"--output={root}/served", "--checkpoint=last")
     for name, model in (("run", f"{root}/run"), ("served", f"{root}/served")):
@@ -64,6 +68,17 @@ def session(tmp_path_factory):
             "--checkpoint=last",
             f"--output={root}/{name}.png",
         )
+    again = "--config.training.steps=1 --config.training.batch_size=4 --config.evaluation.every=0"
+    out["again"] = run(
+        "train",
+        f"--config.source=run:{root}/run",
+        f"--config.data.train={root}/more_photos",
+        f"--config.data.cache_dir={root}/c",
+        f"--workdir={root}/again",
+        *again.split(),
+    ).stdout
+    (root / "gone").rename(root / "model")
+    (root / "gone_too").rename(root / "source")
     return root, out
 
 
@@ -77,6 +92,11 @@ def test_dry_run_prints_config_class_map_and_counts(session):
     assert "frozen" in text
     # Scales and shifts of norms with 8, 4, 4, 4, 4 and 4 channels.
     assert "export: 3 old classes, which stay as they are, and 2 new, 56 parameters each" in text
+
+
+def test_a_run_is_a_source_after_its_own_source_is_gone(session):
+    _, out = session
+    assert "export: 5 old classes, which stay as they are, and 1 new" in out["again"]
 
 
 def test_stats_hold_losses_and_scores(session):

@@ -12,6 +12,9 @@ from PIL import Image
 from cgt_tf.cli import scoring, session_scores
 from cgt_tf.cli.scoring import Request
 from cgt_tf.errors import InputError
+from cgt_tf.evaluation.protocols import get_protocol
+from cgt_tf.methods import registry
+from cgt_tf.runs.snapshots import open_snapshot
 
 NAMES = ("dog", "Жираф")
 CLASSIFIER = "bundled:glyph_classifier"
@@ -131,19 +134,21 @@ def test_the_protocol_chooses_reference_and_name(root):
 
 
 def test_standing_statistics_change_the_numbers_and_are_put_back(root, evaluations):
-    from cgt_tf.cli.wiring import Session
-    from cgt_tf.training.run_dir import RunDir
-
-    run_dir = RunDir(root / "run")
-    config = run_dir.load_config()
-    config.training.strategy = "one_device"
-    session = Session.create(config, run_dir.class_names())
-    variables = session.gan.generator.non_trainable_variables
+    snapshot = open_snapshot(str(root / "run"))
+    config = registry.config_from_dict(snapshot.run.config())
+    extended, names = snapshot.extended(), snapshot.new_classes
+    protocol = get_protocol("run", config.evaluation).changed(standing_batches=2)
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    variables = extended.generator.non_trainable_variables
     before = [keras.ops.convert_to_numpy(variable) for variable in variables]
-    with session_scores.prepare_generator(session, 2, 1.0):
+    with session_scores.standing(extended, names, strategy, protocol, config):
         inside = [keras.ops.convert_to_numpy(variable) for variable in variables]
     after = [keras.ops.convert_to_numpy(variable) for variable in variables]
-    assert any((a != b).any() for a, b in zip(before, inside, strict=True))
+    for old, new in zip(before, inside, strict=True):
+        # One row a domain: the old classes' stay, the new ones' are estimated again.
+        assert len(old) == 2
+        np.testing.assert_array_equal(old[0], new[0])
+        assert (old[1] != new[1]).any()
     assert all((a == b).all() for a, b in zip(before, after, strict=True))
     asked = request(root, metrics=("kmmd",), changes={"standing_batches": 2})
     standing = scoring.score_run(str(root / "run"), "last", asked)[0].result

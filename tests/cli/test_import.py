@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from command_line import run
 
-from cgt_tf.importers.registry import load_source
+from cgt_tf.runs.handles import load_source
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 V1 = f"--source=tfhub:{GOLDENS}/hub_v1_tiny"

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cgt_tf.importers import hub_module, verify
-from cgt_tf.importers.registry import load_source, read_source
-from cgt_tf.models.fold import ExtendedGenerator
+from cgt_tf.formats import hub_module, verify
+from cgt_tf.networks.extended import fold_together
+from cgt_tf.runs.handles import load_source, read_source
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 KINDS = ("v1", "deep")
@@ -50,7 +50,7 @@ def test_images(kind, suffix):
 @pytest.mark.parametrize("suffix", ["", "_b"])
 def test_folded_images(kind, suffix):
     source = gan(kind)
-    extended = ExtendedGenerator([source.generator], [source.class_names])
+    extended = fold_together([source.generator], [source.class_names])
     actual = images(extended, golden(kind), suffix)
     np.testing.assert_allclose(actual, golden(kind)[f"image{suffix}"], atol=TOLERANCE)
 
@@ -75,8 +75,8 @@ def test_a_module_without_tables_has_truncation_1_and_says_so(kind, monkeypatch)
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_blocks_and_images_equal_the_modules_own_graph(kind):
-    handle = f"tfhub:{GOLDENS}/hub_{kind}_tiny"
-    original, differences = verify.verify(handle, read_source(handle))
+    place = f"{GOLDENS}/hub_{kind}_tiny"
+    original, differences = verify.verify("tfhub", place, read_source(f"tfhub:{place}"))
     assert original == "the module's own graph"
     names = [name for name, _ in differences]
     blocks = len(gan(kind).generator.blocks)
@@ -87,10 +87,10 @@ def test_blocks_and_images_equal_the_modules_own_graph(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_verify_sees_a_wrong_weight(kind):
-    handle = f"tfhub:{GOLDENS}/hub_{kind}_tiny"
-    imported = read_source(handle)
+    place = f"{GOLDENS}/hub_{kind}_tiny"
+    imported = read_source(f"tfhub:{place}")
     kernel = imported.generator.blocks[1].conv1.kernel
     kernel.assign(-kernel)
-    differences = dict(verify.verify(handle, imported)[1])
+    differences = dict(verify.verify("tfhub", place, imported)[1])
     assert differences["block_0"] < 1e-4
     assert differences["block_1"] > 0.1

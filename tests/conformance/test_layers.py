@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import cgt_tf.layers
 from cgt_tf.layers.attention import SelfAttention
+from cgt_tf.layers.class_kernels import ClassKernelConv2D
 from cgt_tf.layers.conditional_batch_norm import (
     AffineBatchNorm,
     Condition,
@@ -40,9 +41,10 @@ BY_CLASS_AND_LATENT = Condition(CLASSES, normal(2, 2, seed=1))
 BY_EMBEDDING = Condition(None, embedding=CLASSES)
 BY_EMBEDDING_AND_LATENT = Condition(None, normal(2, 2, seed=1), embedding=CLASSES)
 BY_DOMAIN = Condition(CLASSES, normal(2, 2, seed=1), DOMAINS, DOMAINS)
+BY_KERNELS = Condition(CLASSES, kernels=normal(2, 3, seed=2))
 CONV = functools.partial(SpectralConv2D, spectral_norm=False)
 
-# name: (factory, call arguments); the last two are for inference only.
+# name: (factory, call arguments)
 CASES = {
     "dense": (lambda: SpectralDense(5, sn_eps=1e-3), (normal(2, 3),)),
     "dense_plain": (lambda: SpectralDense(5, spectral_norm=False, use_bias=False), (normal(2, 3),)),
@@ -95,8 +97,9 @@ CASES = {
         lambda: TableBatchNorm(8, num_classes=3, latent_dim=2, domains=2, statistics=2),
         (IMAGES, BY_DOMAIN),
     ),
+    "class_kernels": (lambda: ClassKernelConv2D(3, 5), (IMAGES, BY_CLASS)),
+    "class_kernels_up": (lambda: ClassKernelConv2D(3, 5, resample="up"), (IMAGES, BY_KERNELS)),
 }
-TRAINED = [name for name in CASES if not name.endswith("domains")]
 each_case = pytest.mark.parametrize("name", CASES)
 
 
@@ -145,7 +148,7 @@ def test_works_inside_tf_function(case):
     np.testing.assert_allclose(tf.function(layer)(*arguments), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@each_case
 def test_trains_inside_tf_function(case):
     """Outputs, gradients and updated statistics equal the eager ones, and all but weights move."""
     layer, arguments = case

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgt_tf.importers import biggan_pytorch_rules as tables
-from cgt_tf.importers.biggan_pytorch import read_pth
+from cgt_tf.formats import biggan_pytorch_rules as tables
+from cgt_tf.formats.biggan_pytorch import read_pth
 from cgt_tf.layers.spectral import SpectralLayer, power_step
 
 pytest.importorskip("torch", reason=".pth files need torch: pip install 'cgt_tf[torch]'")

@@ -29,12 +29,12 @@ _RATES = {
     "bsa.linear_learning_rate": 1e-5,
 }
 _CODE = {
-    "method.spectral_norm": True,
-    "method.score_bias": True,
-    "method.prior_bias": True,
-    "method.latent_bias": True,
-    "method.scores_init": "orthogonal",
-    "method.residual_init": "normal",
+    "cgan_transfer.spectral_norm": True,
+    "cgan_transfer.score_bias": True,
+    "cgan_transfer.prior_bias": True,
+    "cgan_transfer.latent_bias": True,
+    "cgan_transfer.scores_init": "orthogonal",
+    "cgan_transfer.residual_init": "normal",
     "training.accumulation": 3,
     "training.generator_accumulation": 1,
 }
@@ -42,19 +42,19 @@ _CODE = {
 CASES = {
     "cgan_transfer": {},
     "cgan_transfer_shared_scores": {
-        "method.per_layer_scores": False,
-        "method.scores_init": "nearest",
-        "method.reduction": "sum",
-        "method.train_prior": False,
+        "cgan_transfer.per_layer_scores": False,
+        "cgan_transfer.scores_init": "nearest",
+        "cgan_transfer.reduction": "sum",
+        "cgan_transfer.train_prior": False,
     },
     "cgan_transfer_code": _CODE,
-    "bsa_adv": {"method.name": "bsa_adv", "method.residual_init": "mean_old"},
+    "bsa_adv": {"method.name": "bsa_adv", "bsa_adv.residual_init": "mean_old"},
     "scratch": {"method.name": "scratch"},
-    "transfergan": {"method.name": "transfergan", "method.class_init": "nearest"},
+    "transfergan": {"method.name": "transfergan", "transfergan.class_init": "nearest"},
     "freeze_d": {"method.name": "freeze_d"},
     "bsa": {"method.name": "bsa", **_RATES, "bsa.decay": 0.5, "bsa.decay_every": 2},
     "bsa_accumulation": {"method.name": "bsa", **_RATES, "training.accumulation": 2},
-    "fine_tuning": {"method.stage": "fine_tune"},
+    "fine_tuning": {"cgan_transfer.stages": ("fine_tune",)},
     "ada": {
         "augmentation.policy": ("color", "translation", "cutout"),
         "augmentation.adaptive": True,
@@ -96,7 +96,7 @@ _COMMON = {
     "model.d_widths": (4, 4, 8),
     "model.dim_z": 8,
 }
-_NOT_COMPARED = ("seconds", "images_per_second", "step")
+_NOT_COMPARED = ("seconds", "images_per_second", "step", "stage")
 
 
 def machine() -> str:
@@ -139,7 +139,7 @@ def knobs(case: str, directory: Path) -> dict:
         "data.cache_dir": str(directory / "cache"),
     }
     if case == "fine_tuning":
-        places["method.start"] = str(directory / "cgan_transfer")
+        places["cgan_transfer.start"] = str(directory / "cgan_transfer")
     return {**places, **_COMMON, **own}
 
 
@@ -176,9 +176,9 @@ def trajectory(case: str, directory: Path, resumed: bool = False) -> dict:
 
 
 def save_source(path: Path) -> None:
-    from cgt_tf.importers.native import save_model
-    from cgt_tf.models.gan import create_gan
-    from cgt_tf.models.spec import GanSpec
+    from cgt_tf.formats.native import save_model
+    from cgt_tf.networks.gan import create_gan
+    from cgt_tf.networks.spec import GanSpec
 
     gan = create_gan(
         GanSpec(
@@ -203,7 +203,7 @@ def save_source(path: Path) -> None:
 
 
 def make_config(fields: dict):
-    from cgt_tf import config as configs
+    from cgt_tf.methods.registry import config_from_dict
 
     nested: dict = {}
     for name, value in fields.items():
@@ -212,38 +212,34 @@ def make_config(fields: dict):
         for part in groups:
             group = group.setdefault(part, {})
         group[field] = value
-    return configs.from_dict(nested)
+    return config_from_dict(nested)
 
 
 def train(fields: dict, workdir: Path, resumed: bool) -> tuple[dict, dict, dict]:
     """Values of all variables before and after, by name, and the draws of the first passes."""
     from cgt_tf.cli.wiring import Session
     from cgt_tf.methods.base import variable_name
+    from cgt_tf.runs.run_dir import RunDir
     from cgt_tf.training.loop import TrainingRun
-    from cgt_tf.training.run_dir import RunDir
 
     def start():
         config = make_config(fields)
         session = Session.create(config)
         run = RunDir(workdir)
         training = TrainingRun(
-            config, run, session.strategy, session.method, session.gan, session.train_images
+            config, run, session.strategy, session.method, session.networks, session.train_images
         )
-        run.open(config, session.gan.class_names)
+        run.open(config, session.networks.class_names)
         return training
 
     def values(training):
-        gan, found = training.gan, {}
-        for label, network in (("generator", gan.generator), ("discriminator", gan.discriminator)):
-            for v in network.variables if network else ():
+        found = {}
+        for label, network in training.networks.named.items():
+            for v in network.variables:
                 found[f"{label}/{variable_name(v)}"] = v.numpy()
-        reconstruction = training.stage.reconstruction
-        if reconstruction:
-            found["codes/codes"] = reconstruction.variables[0].numpy()
-        state = training.state
-        averaged = [*state.generator_variables, *gan.generator.non_trainable_variables]
-        for v, shadow in zip(averaged, state.average.shadow, strict=True):
-            found[f"average/generator/{variable_name(v)}"] = shadow.numpy()
+        for label, group in training.state.average.shadow.items():
+            for name, shadow in group.items():
+                found[f"average/{label}/{name}"] = shadow.numpy()
         return found
 
     training = start()
@@ -287,7 +283,7 @@ def draws(training) -> dict:
     for key, (images, labels) in enumerate(stream.take(3)):
         with strategy.scope():
             z, fake = strategy.run(
-                lambda key=key: drawn.latents(tf.constant(key, tf.int64), 8, len(NAMES))
+                lambda key=key: drawn.of_pass(tf.constant(key, tf.int64)).latents(8, len(NAMES))
             )
         rows.append(
             {

@@ -3,11 +3,10 @@
 import keras
 import numpy as np
 
-from cgt_tf.config import Config
 from cgt_tf.methods.base import DataSpec
-from cgt_tf.methods.cgan_transfer import CGANTransfer
-from cgt_tf.models.gan import create_gan
-from cgt_tf.models.spec import GanSpec, biggan_spec
+from cgt_tf.methods.registry import create_config, create_method
+from cgt_tf.networks.gan import create_gan
+from cgt_tf.networks.spec import GanSpec, biggan_spec
 
 OLD, NEW = ["Ä", "b", "c"], ["Γάμμα", "Ж"]
 SPECS = {
@@ -26,19 +25,19 @@ SPECS = {
 
 
 def transfer(spec):
-    """A source, the transferred GAN and both folded, with statistics and gains that all differ."""
+    """A source, the transferred networks and both folded; all statistics and gains differ."""
     keras.utils.set_random_seed(3)
     rng = np.random.default_rng(0)
     source = create_gan(spec, OLD)
     for variable in source.generator.variables:
         perturb_norm(variable, rng)
-    method = CGANTransfer(Config())
-    gan = method.build(source, DataSpec(tuple(NEW), spec.resolution))
-    for variable in gan.generator.variables:
+    method = create_method(create_config("cgan_transfer"))
+    networks = method.build((source,), DataSpec(tuple(NEW), spec.resolution))
+    for variable in networks.generator.variables:
         # Gain and bias of the output norm are not trained, and so stay equal in both.
         if not variable.path.endswith(("/output_norm/gain", "/output_norm/bias")):
             perturb_norm(variable, rng)
-    return source, gan, method.extended(gan)
+    return source, networks, method.extended(networks)
 
 
 def perturb_norm(variable, rng):

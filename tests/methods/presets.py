@@ -2,17 +2,18 @@
 
 from pathlib import Path
 
-from cgt_tf.config import MethodConfig
+from cgt_tf.methods.cgan_transfer import CGANTransferSettings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+_KNOB = "--config.cgan_transfer."
 
 
 def preset(name: str) -> dict:
-    """Fields of `MethodConfig` that configs/presets/<name>.flags sets, but for the name."""
+    """Fields of `CGANTransferSettings` that configs/presets/<name>.flags sets."""
     lines = (CONFIGS / "presets" / f"{name}.flags").read_text(encoding="utf-8").splitlines()
-    pairs = [x.removeprefix("--config.method.").split("=") for x in lines if "config.method." in x]
-    default = MethodConfig()
-    return {k: type(getattr(default, k))(_value(v)) for k, v in pairs if k != "name"}
+    pairs = [x.removeprefix(_KNOB).split("=") for x in lines if x.startswith(_KNOB)]
+    default = CGANTransferSettings()
+    return {k: type(getattr(default, k))(_value(v)) for k, v in pairs}
 
 
 def _value(text):

@@ -13,18 +13,19 @@ import pytest
 import tensorflow as tf
 from keras import ops
 from presets import preset
-from tiny_sources import OLD, TARGET, normal, tiny_source
+from tiny_sources import OLD, TARGET, normal, tiny_source, trained_variables
 
-from cgt_tf.config import Config, MethodConfig
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.layers.pseudo_class_batch_norm import PseudoClassBatchNorm
-from cgt_tf.methods.base import DataSpec, select_variables, variable_name
-from cgt_tf.methods.cgan_transfer import CGANTransfer, penalties
-from cgt_tf.models.biggan import Generator
-from cgt_tf.models.fold import parameters_per_class
-from cgt_tf.models.spec import biggan_spec
+from cgt_tf.methods.base import DataSpec, variable_name
+from cgt_tf.methods.cgan_transfer import CGANTransfer, CGANTransferSettings
+from cgt_tf.methods.propagation import norm_factory, penalties
+from cgt_tf.methods.registry import create_config
+from cgt_tf.networks.biggan import Generator
+from cgt_tf.networks.fold import parameters_per_class
+from cgt_tf.networks.spec import biggan_spec
+from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.training.loop import TrainingRun
-from cgt_tf.training.run_dir import RunDir
 
 FORMS = ("shared_hierarchical", "table", "deep")
 PRESETS = ("paper", "code_imagenet", "code_cifar")
@@ -33,8 +34,8 @@ Z, LABELS = normal(3, 8), np.array([2, 0, 1])
 
 
 def build(form, **settings):
-    method = CGANTransfer(Config(seed=3, method=MethodConfig(**settings)))
-    return method, method.build(tiny_source(form), TARGET)
+    method = CGANTransfer(create_config("cgan_transfer", settings, seed=3))
+    return method, method.build((tiny_source(form),), TARGET)
 
 
 def settings_of(name, form):
@@ -93,9 +94,8 @@ LEDGERS = {
 def test_trained_variables_are_those_of_the_ledger(name):
     """At full width only the norms are built; all else is frozen."""
     source, new_classes, expected, tensors = LEDGERS[name]
-    method = CGANTransfer(Config(method=MethodConfig(**preset(name))))
     spec = biggan_spec(source.resolution, new_classes, shared_dim=0)
-    norm = method.norm_factory(source, spec)
+    norm = norm_factory(source, spec, CGANTransferSettings(**preset(name)))
     assert isinstance(norm, functools.partial) and norm.func is PseudoClassBatchNorm
     counts, variables = dict.fromkeys(expected, 0), []
     for layer in Generator(spec, norm=norm, spectral_norm=False).conditional_norms():
@@ -126,23 +126,24 @@ IN_FINE_TUNING = {"residual", "latent/kernel", "latent/bias"}
 @pytest.mark.parametrize("name", KINDS)
 def test_stages_train_what_the_paper_and_the_code_train(name, form):
     """Of norms and embedding; in fine-tuning scores and pseudo-classes rest, all else moves."""
-    for stage in ("propagate", "fine_tune"):
-        method, gan = build(form, **settings_of(name, form), stage=stage)
-        patterns = method.stages()[0].generator
-        trained = select_variables(gan.generator.trainable_variables, patterns)
+    for only in ("propagate", "fine_tune"):
+        method, gan = build(form, **settings_of(name, form), stages=(only,))
+        (stage,) = method.stages(gan)
+        assert stage.name == only
+        trained = trained_variables(gan, stage, "generator")
         names = {variable_name(v) for v in trained}
         propagated = {n for n in names if re.match(r"(block_\d+/norm\d|class_embedding)/", n)}
         kinds = {n.removeprefix("class_embedding/").rpartition("/scale/")[2] for n in propagated}
         kinds = {kind.rpartition("/shift/")[2] for kind in kinds}
         expected = set(KINDS[name])
-        if stage == "fine_tune":
+        if only == "fine_tune":
             expected &= IN_FINE_TUNING
         if form == "table":
             expected -= {"latent/kernel", "latent/bias"}
-        assert kinds == expected, stage
+        assert kinds == expected, only
         others = {variable_name(v) for v in gan.generator.trainable_variables} - names
         frozen = {n for n in others if "/norm" not in n and not n.startswith("class_embedding/")}
-        if stage == "fine_tune":
+        if only == "fine_tune":
             assert not frozen
         else:
             assert names == propagated
@@ -178,11 +179,11 @@ RUNS = [("paper", form) for form in FORMS] + [
 
 
 def train(config, form, directory):
-    """The method, the new classes' GAN, and the old classes' images of the untrained export."""
+    """The method, its networks, and the old classes' images of the untrained export."""
     method = CGANTransfer(config)
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
     with strategy.scope():
-        gan = method.build(tiny_source(form), TARGET)
+        gan = method.build((tiny_source(form),), TARGET)
     images = np.random.default_rng(2).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
     data = ImageSet(images, np.arange(12, dtype=np.int32) % 3, TARGET.class_names, "random")
     before = ops.convert_to_numpy(method.extended(gan)(Z, LABELS))
@@ -194,7 +195,7 @@ def train(config, form, directory):
 
 def config_of(name, form):
     """Four steps large enough to move everything far."""
-    config = Config(seed=3, method=MethodConfig(**settings_of(name, form)))
+    config = create_config("cgan_transfer", settings_of(name, form), seed=3)
     config.generator.learning_rate = 0.05
     training = config.training
     training.steps, training.batch_size, training.ema_decay = 4, 4, 0.5
@@ -235,7 +236,7 @@ def test_each_new_class_costs_the_same(trained):
     sizes = []
     for names in itertools.accumulate("xyz"):
         one = CGANTransfer(method.config)
-        gan = one.build(tiny_source(form), DataSpec(tuple(names), 8))
+        gan = one.build((tiny_source(form),), DataSpec(tuple(names), 8))
         sizes.append(sum(v.value.shape.num_elements() for v in trainable(one.extended(gan))))
     assert np.diff(sizes).tolist() == [parameters_per_class(gan.generator)] * 2
 
@@ -263,9 +264,9 @@ def test_weights_of_means_and_sums_convert(form):
     assert len(parts) >= 4
     entries = {"l1_scores": len(OLD) * 3, "l2_residual": 8 * 3}
     weights = {"l1_scores": 0.01, "l2_residual": 0.1}
-    mean = penalties(parts, MethodConfig(**weights))
+    mean = penalties(parts, CGANTransferSettings(**weights))
     sums = {name: weight / entries[name] for name, weight in weights.items()}
-    total = penalties(parts, MethodConfig(**sums, reduction="sum"))
+    total = penalties(parts, CGANTransferSettings(**sums, reduction="sum"))
     assert mean.keys() == total.keys() == weights.keys()
     for name, value in mean.items():
         assert float(value) > 1e-3

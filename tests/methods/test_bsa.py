@@ -7,22 +7,24 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
-from tiny_sources import FORMS, TARGET, normal, tiny_source, values
+from tiny_sources import FORMS, TARGET, normal, tiny_source, trained_variables, values
 
 from cgt_tf import config as configs
-from cgt_tf.config import Config, MethodConfig
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.data.pipeline import to_uint8
 from cgt_tf.errors import InputError
-from cgt_tf.methods.base import DataSpec, select_variables, variable_name
-from cgt_tf.methods.bsa import BSA, earth_mover_distance
+from cgt_tf.methods.base import DataSpec, variable_name
+from cgt_tf.methods.bsa import BSA
 from cgt_tf.methods.perceptual import load_feature_maps
+from cgt_tf.methods.phases import Pass
+from cgt_tf.methods.reconstruction import earth_mover_distance
+from cgt_tf.methods.registry import create_config, validate
 from cgt_tf.methods.scaled_dense import ScaledDense
 from cgt_tf.methods.transfergan import TransferGAN
-from cgt_tf.training.grouped_adam import GroupedAdam
+from cgt_tf.runs.run_dir import RunDir
+from cgt_tf.runs.snapshots import open_snapshot
 from cgt_tf.training.loop import TrainingRun
-from cgt_tf.training.run_dir import RunDir
-from cgt_tf.training.saved_run import restore
+from cgt_tf.training.state import PhaseOptimizer
 
 
 def make_images(count=6):
@@ -33,8 +35,8 @@ def make_images(count=6):
     return ImageSet(images, labels, TARGET.class_names, "made")
 
 
-def make_config(**bsa):
-    config = Config(seed=3, method=MethodConfig(name="bsa"), bsa=configs.BSAConfig(**bsa))
+def make_config(**settings):
+    config = create_config("bsa", settings, seed=3)
     config.training = configs.TrainingConfig(
         steps=4, batch_size=4, log_every=1, sample_every=0, checkpoint_every=2, ema_decay=0.0
     )
@@ -45,9 +47,10 @@ def make_config(**bsa):
 @functools.cache
 def prepared(form):
     method = BSA(make_config())
-    gan = method.build(tiny_source(form), TARGET)
+    gan = method.build((tiny_source(form),), TARGET)
     method.prepare(gan, make_images())
-    return method, gan, [(v, ops.convert_to_numpy(v)) for v in gan.generator.variables]
+    variables = [v for network in gan.named.values() for v in network.variables]
+    return method, gan, [(v, ops.convert_to_numpy(v)) for v in variables]
 
 
 @pytest.fixture(params=FORMS)
@@ -66,6 +69,38 @@ def build(form):
 def disturb(gan):
     for i, variable in enumerate(gan.generator.trainable_variables):
         variable.assign(variable + 0.1 * normal(*variable.shape, seed=i))
+
+
+class Given:
+    """Normal draws of a pass that are given."""
+
+    def __init__(self, values):
+        self._values = values
+
+    def normal(self, *shape):
+        assert self._values.shape[1:] == shape
+        return self._values
+
+
+def phase_of(method, gan):
+    (stage,) = method.stages(gan)
+    (phase,) = stage.phases
+    return phase
+
+
+def loss_of(method, gan, images, labels, indices, draws):
+    """What the phase makes of a pass."""
+    given = Pass(
+        networks=gan,
+        step=0,
+        update=0,
+        images=images,
+        labels=labels,
+        indices=indices,
+        draws=Given(draws),
+        augment=None,
+    )
+    return phase_of(method, gan).loss(given)
 
 
 # Initial values and trained variables.
@@ -108,38 +143,39 @@ def test_first_layer_scales_and_shifts_by_channel():
 
 def test_trained_and_frozen_variables(form):
     method, gan = build(form)
-    (stage,) = method.stages()
-    assert (stage.name, stage.discriminator) == ("reconstruct", ())
-    trainable = gan.generator.trainable_variables
-    trained = {variable_name(v) for v in select_variables(trainable, stage.generator)}
-    frozen = {variable_name(v) for v in trainable} - trained
+    (stage,) = method.stages(gan)
+    assert (stage.name, list(gan.named)) == ("reconstruct", ["generator", "codes"])
+    trained = [variable_name(v) for v in trained_variables(gan, stage, "generator")]
+    assert len(trained) == len(set(trained)), "each has one learning rate"
+    trained = set(trained)
+    frozen = {variable_name(v) for v in gan.generator.trainable_variables} - trained
     assert {"linear/kernel", "linear/bias", "linear/scale", "linear/shift"} <= trained
     assert {n.split("/")[1] for n in trained if n.startswith("block")} <= {
         f"norm{i}" for i in range(1, 5)
     }
     assert all("/conv" in n or "/shortcut" in n or n.startswith("output_") for n in frozen)
     assert ("class_embedding/embeddings" in trained) == (form != "table" and form != "folded")
-    assert [variable_name(v) for v in stage.reconstruction.variables] == ["codes"]
-    assert stage.reconstruction.variables[0].shape == (6, 8)
+    (codes,) = trained_variables(gan, stage, "codes")
+    assert (variable_name(codes), codes.shape) == ("codes", (6, 8))
+    assert not np.any(codes)
 
 
-def test_step_sizes_and_their_fall():
+def test_learning_rates_and_their_fall():
     method, gan = build("shared_hierarchical")
-    (stage,) = method.stages()
-    variables = select_variables(gan.generator.trainable_variables, stage.generator)
-    variables += stage.reconstruction.variables
-    adam = GroupedAdam(variables, stage.reconstruction, method.config.generator)
-    sizes = adam.step_sizes
-    assert sizes.pop("codes") == pytest.approx(0.05)
-    assert sizes.pop("class_embedding/embeddings") == pytest.approx(1e-3)
-    assert sizes.pop("linear/kernel") == pytest.approx(1e-7)
-    np.testing.assert_allclose(list(sizes.values()), 5e-3, rtol=1e-6)
-    for optimizer in adam._optimizers:
-        optimizer.iterations.assign(2999)
-    assert adam.step_sizes["codes"] == pytest.approx(0.05)
-    for optimizer in adam._optimizers:
-        optimizer.iterations.assign(6000)
-    assert adam.step_sizes["codes"] == pytest.approx(0.05 * 0.2**2)
+    adam = PhaseOptimizer(phase_of(method, gan), gan)
+    rates = adam.learning_rates()
+    assert len(rates) == len(adam.variables)
+    assert rates.pop("codes/codes") == pytest.approx(0.05)
+    assert rates.pop("generator/class_embedding/embeddings") == pytest.approx(1e-3)
+    assert rates.pop("generator/linear/kernel") == pytest.approx(1e-7)
+    np.testing.assert_allclose(list(rates.values()), 5e-3, rtol=1e-6)
+    for done, factor in ((2999, 1.0), (3000, 0.2), (6000, 0.2**2)):
+        for part in adam.checkpoint_parts().values():
+            part["iteration"].assign(done)
+        assert adam.iterations == done
+        fallen = adam.learning_rates()
+        assert fallen["codes/codes"] == pytest.approx(0.05 * factor)
+        assert fallen["generator/linear/kernel"] == pytest.approx(1e-7 * factor)
 
 
 # The loss.
@@ -157,20 +193,32 @@ def test_earth_mover_distance():
     assert float(earth_mover_distance(codes, codes)) == pytest.approx(0.0, abs=1e-5)
 
 
+def regularizer(v):
+    if "class_embedding/embeddings" in v:
+        return (v["class_embedding/embeddings"] ** 2).mean()
+    tables = [x for n, x in v.items() if n.endswith(("scale_table", "shift_table"))]
+    assert len(tables) == 4
+    of_tables = sum((x**2).mean() for x in tables)
+    return of_tables + ((v["linear/scale"] - 1) ** 2).mean() + (v["linear/shift"] ** 2).mean()
+
+
 def test_parts_of_the_loss(form):
     method, gan = build(form)
     disturb(gan)
-    (stage,) = method.stages()
     codes = normal(6, 8, seed=9)
-    stage.reconstruction.variables[0].assign(codes)
+    gan["codes"].codes.assign(codes)
     images, labels = np.tanh(normal(3, 8, 8, 3, seed=7)), np.array([1, 0, 2])
     indices, draws = np.array([4, 0, 5]), normal(3, 11, 8, seed=8)
-    assert stage.reconstruction.draws == 11
     before = values(gan.generator)
-    parts = stage.reconstruction.loss(images, labels, indices, draws)
+    terms = loss_of(method, gan, images, labels, indices, draws)
+    parts = {name: float(value) for name, value in terms.minimized.items()}
+    assert {k: float(v) for k, v in terms.reported.items()} == {
+        "loss": pytest.approx(sum(parts.values()), rel=1e-5)
+    }
+    assert parts.pop("regularizer") == pytest.approx(0.02 * regularizer(before), rel=1e-4)
     z = codes[indices] + 0.01 * draws[:, 0]
     reconstructed = ops.convert_to_numpy(gan.generator(z, labels)[0])
-    assert {name: float(value) for name, value in parts.items()} == {
+    assert parts == {
         "l1": pytest.approx(np.abs(reconstructed - images).mean(), rel=1e-4),
         "emd": pytest.approx(
             0.1 * numpy_emd(codes[indices], draws[:, 1:].reshape(30, 8)), rel=1e-4
@@ -180,31 +228,17 @@ def test_parts_of_the_loss(form):
         np.testing.assert_array_equal(value, before[name], err_msg=name)
 
 
-def test_regularizer(form):
-    method, gan = build(form)
-    disturb(gan)
-    v = values(gan.generator)
-    if "class_embedding/embeddings" in v:
-        expected = (v["class_embedding/embeddings"] ** 2).mean()
-    else:
-        tables = [x for n, x in v.items() if n.endswith(("scale_table", "shift_table"))]
-        assert len(tables) == 4
-        expected = sum((x**2).mean() for x in tables)
-        expected += ((v["linear/scale"] - 1) ** 2).mean() + (v["linear/shift"] ** 2).mean()
-    penalties = method.stages()[0].penalties()
-    assert float(penalties["regularizer"]) == pytest.approx(0.02 * expected, rel=1e-4)
-
-
 def test_perceptual_part(tmp_path):
     layers = keras.layers
     stack = [layers.Input((4, 4, 3)), layers.Conv2D(2, 3), layers.ReLU(), layers.Conv2D(5, 1)]
     network = keras.Sequential([*stack, layers.Flatten(), layers.Dense(2)])
     network.save(tmp_path / "net.keras")
     method = BSA(make_config(perceptual_net=str(tmp_path / "net.keras"), perceptual=0.5))
-    gan = method.build(tiny_source("table"), TARGET)
+    gan = method.build((tiny_source("table"),), TARGET)
     method.prepare(gan, make_images())
+    assert "perceptual" not in gan.named, "it is neither trained nor saved"
     images, labels, draws = np.tanh(normal(2, 8, 8, 3)), np.array([1, 0]), normal(2, 11, 8)
-    loss = method.stages()[0].reconstruction.loss(images, labels, np.array([0, 1]), draws)
+    loss = loss_of(method, gan, images, labels, np.array([0, 1]), draws).minimized
     ours = gan.generator(0.01 * draws[:, 0], labels)[0]
     maps = []
     for x in (ours, images):
@@ -242,13 +276,14 @@ def test_vgg16_gives_ten_maps_of_its_own_preprocessing(tmp_path):
 )
 def test_missing_perceptual_nets(handle, message):
     method = BSA(make_config(perceptual_net=handle))
-    gan = method.build(tiny_source("table"), TARGET)
+    gan = method.build((tiny_source("table"),), TARGET)
     with pytest.raises(InputError) as error:
         method.prepare(gan, make_images())
     assert str(error.value) == message
 
 
 def test_settings_without_effect_are_refused():
+    validate(make_config())
     for change in (
         lambda c: setattr(c.data, "flip", True),
         lambda c: setattr(c.discriminator, "warmup_steps", 2),
@@ -258,7 +293,7 @@ def test_settings_without_effect_are_refused():
         config = make_config()
         change(config)
         with pytest.raises(InputError, match=r"bsa has no discriminator.*--config\..*got"):
-            BSA(config).build(tiny_source("table"), TARGET)
+            validate(config)
 
 
 # Training.
@@ -269,7 +304,7 @@ def train(config, directory, form="table", images=None):
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
     method = BSA(config)
     with strategy.scope():
-        gan = method.build(tiny_source(form), TARGET)
+        gan = method.build((tiny_source(form),), TARGET)
     run = RunDir(directory)
     run.open(config, TARGET.class_names)
     training = TrainingRun(config, run, strategy, method, gan, images or make_images())
@@ -299,13 +334,13 @@ def test_codes_learn_and_frozen_variables_stay(tmp_path):
     names = ["loss", "l1", "emd", "regularizer"]
     assert records[-1]["loss"] == pytest.approx(sum(records[-1][n] for n in names[1:]), rel=1e-5)
     # Image i is nearer to what its own code gives than to the other image's of its class.
-    codes = ops.convert_to_numpy(training.stage.reconstruction.variables[0])
-    made = ops.convert_to_numpy(training.gan.generator(codes, data.labels)[0])
+    codes = ops.convert_to_numpy(training.networks["codes"].codes)
+    made = ops.convert_to_numpy(training.networks.generator(codes, data.labels)[0])
     images = data.images / 127.5 - 1.0
     distances = np.abs(made[:, None] - images[None]).mean(axis=(2, 3, 4))
     assert np.all(np.diag(distances) < distances[np.arange(6), (np.arange(6) + 3) % 6])
-    trained = {variable_name(v) for v in training.state.generator_variables}
-    for name, value in values(training.gan.generator).items():
+    trained = {variable_name(v) for v in training.state.optimizers["reconstruct"].variables}
+    for name, value in values(training.networks.generator).items():
         if name in initial and value.shape == initial[name].shape:
             assert np.array_equal(value, initial[name]) == (name not in trained), name
     for name, value in values(source.generator).items():
@@ -337,25 +372,30 @@ def test_a_resumed_run_ends_bit_for_bit_like_an_uninterrupted_one(tmp_path, monk
     stopped = train(config, tmp_path / "stopped")
     expected, resumed = stored(straight.run, 4), stored(stopped.run, 4)
     assert expected.keys() == resumed.keys()
-    assert any(name.startswith("codes/") for name in expected)
+    assert any(name.startswith("networks/codes/") for name in expected)
+    assert any(name.startswith("optimizers/reconstruct/") for name in expected)
     for name, value in expected.items():
         np.testing.assert_array_equal(resumed[name], value, err_msg=name)
     earlier = stored(straight.run, 2)
     assert any(not np.array_equal(earlier[name], value) for name, value in expected.items())
 
 
-def test_a_checkpoint_is_read_without_the_images(tmp_path):
+def test_a_checkpoint_is_read_without_source_and_images(tmp_path):
     config = make_config()
     config.training.steps = 2
     config.training.ema_decay = 0.5
     training = train(config, tmp_path / "run")
-    method = BSA(config)
-    gan = method.build(tiny_source("table"), TARGET)
-    restore(training.run, 2, method, gan, config)
+    snapshot = open_snapshot(str(tmp_path / "run"), "2")
+    assert snapshot.gan.discriminator is None
+    assert snapshot.gan.class_names == ["x", "y", "z"]
     with training.state.averaged():
-        expected = values(training.gan.generator)
-    for name, value in values(gan.generator).items():
+        expected = values(training.method.extended(training.networks).generator)
+    read = values(snapshot.gan.generator)
+    assert read.keys() == expected.keys()
+    for name, value in read.items():
         np.testing.assert_array_equal(value, expected[name], err_msg=name)
+    own = values(training.method.extended(training.networks).generator)
+    assert any(not np.array_equal(value, own[name]) for name, value in read.items())
 
 
 # What comes out.
@@ -369,9 +409,9 @@ def test_extended_is_the_trained_generator(form):
     extended = method.extended(gan)
     assert extended.class_names == ["x", "y", "z"]
     np.testing.assert_allclose(extended(z, labels), expected, atol=1e-5)
-    again = method.as_source(gan)
+    again = method.as_source(gan, extended)
     assert again.discriminator is None
     np.testing.assert_allclose(again.generator(z, labels)[0], expected, atol=1e-5)
-    config = Config()
+    config = create_config("transfergan")
     config.discriminator.warmup_steps = 1
-    TransferGAN(config).build(again, DataSpec(("p",), 8))
+    TransferGAN(config).build((again,), DataSpec(("p",), 8))

@@ -6,14 +6,15 @@ import functools
 import numpy as np
 import pytest
 from keras import ops
+from tiny_sources import penalties, trained_variables
 
-from cgt_tf.config import Config, MethodConfig
 from cgt_tf.errors import InputError
-from cgt_tf.methods.base import DataSpec, select_variables, variable_name
-from cgt_tf.methods.cgan_transfer import CGANTransfer
-from cgt_tf.models.fold import fold_norms
-from cgt_tf.models.gan import Gan, create_gan
-from cgt_tf.models.spec import biggan_spec
+from cgt_tf.methods.base import DataSpec, variable_name
+from cgt_tf.methods.cgan_transfer import CGANTransfer, CGANTransferSettings
+from cgt_tf.methods.registry import create_config
+from cgt_tf.networks.fold import fold_norms
+from cgt_tf.networks.gan import Gan, create_gan
+from cgt_tf.networks.spec import biggan_spec
 
 VARIANTS = {
     "shared_hierarchical": {"shared_dim": 6, "hierarchical": True},
@@ -52,8 +53,8 @@ def source(request):
 @functools.cache
 def transferred(variant):
     """A method, what it built, and the initial values by variable."""
-    method = CGANTransfer(Config(seed=3))
-    gan = method.build(source_gan(variant), TARGET)
+    method = CGANTransfer(create_config(seed=3))
+    gan = method.build((source_gan(variant),), TARGET)
     variables = gan.generator.variables + gan.discriminator.variables
     return method, gan, [(v, ops.convert_to_numpy(v)) for v in variables]
 
@@ -64,7 +65,7 @@ def build(source, **settings):
     method, gan, initial = transferred(variant)
     for variable, value in initial:
         variable.assign(value)
-    method.config.method = MethodConfig(**settings)
+    method.settings = CGANTransferSettings(**settings)
     return method, gan
 
 
@@ -110,8 +111,8 @@ def test_scores_depend_on_the_seed_and_the_configured_spread():
     source = source_gan("table")
 
     def scores(seed, std):
-        config = Config(seed=seed, method=MethodConfig(scores_std=std))
-        gan = CGANTransfer(config).build(source, TARGET)
+        config = create_config("cgan_transfer", {"scores_std": std}, seed=seed)
+        gan = CGANTransfer(config).build((source,), TARGET)
         return np.stack([ops.convert_to_numpy(s) for s in parts(gan, "scores")])
 
     first = np.stack([ops.convert_to_numpy(s) for s in parts(build(source)[1], "scores")])
@@ -141,7 +142,7 @@ def test_result_names_the_new_classes(source):
 
 def test_build_and_use_leave_the_source_as_it_is(source):
     before = [values(source.generator), values(source.discriminator)]
-    gan = CGANTransfer(Config()).build(source, TARGET)
+    gan = CGANTransfer(create_config()).build((source,), TARGET)
     images, _ = gan.generator(normal(2, 16), np.array([0, 1]), training=True)
     gan.discriminator(images, np.array([0, 1]), training=True)
     for variables in (gan.generator.variables, gan.discriminator.variables):
@@ -160,8 +161,8 @@ def test_extended_keeps_the_old_classes_bit_identical(source):
     np.testing.assert_allclose(extended(z, labels), source.generator(z, labels)[0], atol=1e-5)
     before = ops.convert_to_numpy(extended(z, labels))
     gan.generator(normal(4, 16), np.array([0, 1, 2, 0]), training=True)
-    (stage,) = transfer.stages()
-    for variable in select_variables(gan.generator.trainable_variables, stage.generator):
+    (stage,) = transfer.stages(gan)
+    for variable in trained_variables(gan, stage, "generator"):
         variable.assign(ops.convert_to_numpy(variable) + 0.1)
     extended = transfer.extended(gan)
     np.testing.assert_array_equal(extended(z, labels), before)
@@ -174,8 +175,8 @@ def test_extended_keeps_the_old_classes_bit_identical(source):
 
 def test_trained_and_frozen_variables(source):
     transfer, gan = build(source)
-    (stage,) = transfer.stages()
-    assert (stage.name, stage.steps) == ("propagate", Config().training.steps)
+    (stage,) = transfer.stages(gan)
+    assert (stage.name, stage.steps) == ("propagate", create_config().training.steps)
     kinds = ["prior/kernel", "scores/kernel", "residual"]
     kinds += ["latent/kernel"] * bool(source.spec.chunk_dim)
     expected = {
@@ -185,7 +186,7 @@ def test_trained_and_frozen_variables(source):
         for part in ("scale", "shift")
         for kind in kinds
     }
-    trained = select_variables(gan.generator.trainable_variables, stage.generator)
+    trained = trained_variables(gan, stage, "generator")
     assert {variable_name(v) for v in trained} == expected
     frozen = {variable_name(v) for v in gan.generator.trainable_variables} - expected
     convs = {
@@ -199,7 +200,7 @@ def test_trained_and_frozen_variables(source):
     others |= {"output_norm/gain", "output_norm/bias", "attention_1/gain"}
     assert frozen == convs | attention | others
     discriminator = gan.discriminator.trainable_variables
-    assert select_variables(discriminator, stage.discriminator) == discriminator
+    assert trained_variables(gan, stage, "discriminator") == discriminator
 
 
 def expected_counts(spec, new_classes):
@@ -215,7 +216,7 @@ def expected_counts(spec, new_classes):
 
 def test_trained_counts(source):
     transfer, gan = build(source)
-    trained = select_variables(gan.generator.trainable_variables, transfer.stages()[0].generator)
+    trained = trained_variables(gan, transfer.stages(gan)[0], "generator")
     for kind, expected in expected_counts(source.spec, 3).items():
         shapes = [v.shape for v in trained if f"/{kind}" in v.path]
         assert sum(int(np.prod(shape)) for shape in shapes) == expected, kind
@@ -224,18 +225,17 @@ def test_trained_counts(source):
 # Penalties.
 
 
-def penalties(source, **method):
-    transfer, gan = build(source, **method)
+def random_penalties(source, **settings):
+    transfer, gan = build(source, **settings)
     for i, variable in enumerate(parts(gan, "scores") + parts(gan, "residual")):
         variable.assign(normal(*variable.shape, seed=i))
     scores = [ops.convert_to_numpy(v) for v in parts(gan, "scores")]
     residuals = [ops.convert_to_numpy(v) for v in parts(gan, "residual")]
-    computed = {k: float(v) for k, v in transfer.stages()[0].penalties().items()}
-    return computed, scores, residuals
+    return penalties(gan, transfer.stages(gan)[0]), scores, residuals
 
 
 def test_mean_penalties(source):
-    computed, scores, residuals = penalties(source, l1_scores=0.01, l2_residual=0.1)
+    computed, scores, residuals = random_penalties(source, l1_scores=0.01, l2_residual=0.1)
     assert computed == {
         "l1_scores": pytest.approx(0.01 * sum(np.abs(s).mean() for s in scores), rel=1e-5),
         "l2_residual": pytest.approx(0.1 * sum((r**2).mean() for r in residuals), rel=1e-5),
@@ -244,7 +244,7 @@ def test_mean_penalties(source):
 
 def test_sum_penalties(source):
     weights = {"l1_scores": 2e-6, "l2_residual": 3e-5}
-    computed, scores, residuals = penalties(source, reduction="sum", **weights)
+    computed, scores, residuals = random_penalties(source, reduction="sum", **weights)
     assert computed == {
         "l1_scores": pytest.approx(2e-6 * sum(np.abs(s).sum() for s in scores), rel=1e-5),
         "l2_residual": pytest.approx(3e-5 * sum((r**2).sum() for r in residuals), rel=1e-5),
@@ -253,10 +253,11 @@ def test_sum_penalties(source):
 
 def test_penalties_follow_the_variables(source):
     transfer, gan = build(source)
-    penalty = transfer.stages()[0].penalties
-    assert float(penalty()["l2_residual"]) == 0
+    (stage,) = transfer.stages(gan)
+    assert penalties(gan, stage)["l2_residual"] == 0
     parts(gan, "residual")[0].assign(np.ones(parts(gan, "residual")[0].shape))
-    assert float(penalty()["l2_residual"]) == pytest.approx(Config().method.l2_residual)
+    expected = CGANTransferSettings().l2_residual
+    assert penalties(gan, stage)["l2_residual"] == pytest.approx(expected)
 
 
 # What does not fit.
@@ -265,22 +266,22 @@ def test_penalties_follow_the_variables(source):
 def test_wrong_resolution():
     message = "expected images of the source's resolution 32, got 64"
     with pytest.raises(InputError, match=message):
-        CGANTransfer(Config()).build(source_gan("table"), DataSpec(("x",), 64))
+        CGANTransfer(create_config()).build((source_gan("table"),), DataSpec(("x",), 64))
 
 
 def test_repeated_classes():
     target = DataSpec(("x", "old3", "old1"), 32)
     message = "expected new classes, got classes of the source: old1, old3$"
     with pytest.raises(InputError, match=message):
-        CGANTransfer(Config()).build(source_gan("table"), target)
+        CGANTransfer(create_config()).build((source_gan("table"),), target)
 
 
 def test_missing_discriminator():
     gan = dataclasses.replace(source_gan("table"), discriminator=None)
     assert isinstance(gan, Gan)
     with pytest.raises(InputError, match=r"--config\.discriminator\.source=<handle>"):
-        CGANTransfer(Config()).build(gan, TARGET)
-    config = Config()
+        CGANTransfer(create_config()).build((gan,), TARGET)
+    config = create_config()
     config.discriminator.warmup_steps = 1
-    fresh = CGANTransfer(config).build(gan, TARGET).discriminator
+    fresh = CGANTransfer(config).build((gan,), TARGET).discriminator
     assert fresh.num_classes == len(TARGET.class_names)

@@ -3,26 +3,21 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_sources import TARGET, tiny_source, values
+from tiny_sources import TARGET, tiny_source, trained_variables, values
 
-from cgt_tf.config import Config, MethodConfig
-from cgt_tf.config_checks import validate
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
+from cgt_tf.methods.adversarial import discriminator_patterns
 from cgt_tf.methods.base import select_variables, variable_name
-from cgt_tf.methods.cgan_transfer import CGANTransfer
-from cgt_tf.methods.freeze_d import FreezeD
-from cgt_tf.methods.scratch import Scratch
-from cgt_tf.methods.transfer import discriminator_patterns
-from cgt_tf.methods.transfergan import TransferGAN
-from cgt_tf.models.gan import Gan, create_discriminator
-from cgt_tf.models.spec import biggan_spec
+from cgt_tf.methods.registry import create_config, create_method, validate
+from cgt_tf.networks.gan import Gan, create_discriminator
+from cgt_tf.networks.spec import biggan_spec
+from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.training.loop import TrainingRun
-from cgt_tf.training.run_dir import RunDir
 
 
 def config_of(name, blocks):
-    config = Config(seed=3, method=MethodConfig(name=name))
+    config = create_config(name, seed=3)
     config.discriminator.freeze_blocks = blocks
     config.generator.learning_rate = config.discriminator.learning_rate = 0.01
     config.training.steps = 2
@@ -35,13 +30,15 @@ def is_frozen(name, blocks):
     return any(name.startswith((f"block_{i}/", f"attention_{i}/")) for i in range(blocks))
 
 
-@pytest.mark.parametrize("method, blocks", [(TransferGAN, 1), (FreezeD, 3), (FreezeD, 4)])
-def test_trained_variables(method, blocks):
-    transfer = method(config_of("transfergan", blocks))
-    gan = transfer.build(tiny_source("table"), TARGET)
-    (stage,) = transfer.stages()
+@pytest.mark.parametrize(
+    "name, blocks", [("transfergan", 1), ("cgan_transfer", 1), ("freeze_d", 3), ("freeze_d", 4)]
+)
+def test_trained_variables(name, blocks):
+    transfer = create_method(config_of(name, blocks))
+    gan = transfer.build((tiny_source("table"),), TARGET)
+    (stage,) = transfer.stages(gan)
     variables = gan.discriminator.trainable_variables
-    trained = {variable_name(v) for v in select_variables(variables, stage.discriminator)}
+    trained = {variable_name(v) for v in trained_variables(gan, stage, "discriminator")}
     expected = {variable_name(v) for v in variables}
     expected = {name for name in expected if not is_frozen(name, blocks)}
     assert trained == expected
@@ -49,9 +46,7 @@ def test_trained_variables(method, blocks):
 
 
 def test_more_than_nine_blocks_are_told_apart():
-    config = Config()
-    config.discriminator.freeze_blocks = 2
-    (pattern,) = discriminator_patterns(config)
+    (pattern,) = discriminator_patterns(2)
 
     class Variable:
         def __init__(self, name):
@@ -61,27 +56,27 @@ def test_more_than_nine_blocks_are_told_apart():
     variables = [Variable(name) for name in names]
     trained = [variable_name(v) for v in select_variables(variables, (pattern,))]
     assert trained == ["block_10/a", "attention_12/a", "linear/a"]
-    config.discriminator.freeze_blocks = 0
-    assert discriminator_patterns(config) == (".*",)
+    assert discriminator_patterns(0) == (".*",)
 
 
 @pytest.mark.parametrize("resolution, expected", [(128, 3), (32, 2)])
 def test_freeze_d_freezes_half_of_the_published_blocks(resolution, expected):
     spec = biggan_spec(resolution, 4)
-    method = FreezeD(Config(method=MethodConfig(name="freeze_d")))
-    source = Gan(spec, None, None, list("abcd"))
-    assert method.freezing_config(source).discriminator.freeze_blocks == expected
+    method = create_method(create_config("freeze_d"))
+    assert method.frozen_blocks(spec) == expected
     assert method.config.discriminator.freeze_blocks == 0
+    assert create_method(config_of("freeze_d", 1)).frozen_blocks(spec) == 1
+    assert create_method(create_config("transfergan")).frozen_blocks(spec) == 0
 
 
-@pytest.mark.parametrize("method, blocks", [(FreezeD, 2), (CGANTransfer, 0)])
-def test_two_steps_leave_frozen_blocks_bit_for_bit(method, blocks, tmp_path):
-    config = config_of("freeze_d", 0)
+@pytest.mark.parametrize("name, blocks", [("freeze_d", 2), ("cgan_transfer", 0)])
+def test_two_steps_leave_frozen_blocks_bit_for_bit(name, blocks, tmp_path):
+    config = config_of(name, 0)
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
     source = tiny_source("table")
-    transfer = method(config)
+    transfer = create_method(config)
     with strategy.scope():
-        gan = transfer.build(source, TARGET)
+        gan = transfer.build((source,), TARGET)
     images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
     data = ImageSet(images, np.arange(6, dtype=np.int32) % 3, TARGET.class_names, "random")
     run = RunDir(tmp_path / "run")
@@ -96,7 +91,7 @@ def test_two_steps_leave_frozen_blocks_bit_for_bit(method, blocks, tmp_path):
 
 def test_frozen_blocks_keep_their_power_vectors_in_every_transfer():
     config = config_of("cgan_transfer", 2)
-    gan = CGANTransfer(config).build(tiny_source("table"), TARGET)
+    gan = create_method(config).build((tiny_source("table"),), TARGET)
     assert gan.discriminator.frozen_blocks == 2
     before = values(gan.discriminator)
     gan.discriminator(np.ones((2, 8, 8, 3), np.float32), np.array([0, 1]), training=True)
@@ -121,13 +116,13 @@ def test_bad_numbers_of_blocks():
     source = tiny_source("table")
     message = "of at most the 4 blocks of a source's discriminator, and 0 where there is none, got"
     with pytest.raises(InputError, match=f"{message} 5"):
-        TransferGAN(config_of("transfergan", 5)).build(source, TARGET)
+        create_method(config_of("transfergan", 5)).build((source,), TARGET)
     config = config_of("transfergan", 1)
     config.discriminator.warmup_steps = 3
     without = Gan(source.spec, source.generator, None, source.class_names)
     with pytest.raises(InputError, match=f"{message} 1"):
-        TransferGAN(config).build(without, TARGET)
+        create_method(config).build((without,), TARGET)
     with pytest.raises(InputError, match=r"freeze_blocks 0 for scratch.*, got 1"):
-        Scratch(config).build(None, TARGET)
+        validate(config_of("scratch", 1))
     with pytest.raises(InputError, match="freeze_blocks must be at least 0, got -1"):
         validate(config_of("transfergan", -1))

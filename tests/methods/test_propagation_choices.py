@@ -1,4 +1,4 @@
-"""The choices of `config.method`: the paper's ablations, the released code, fine-tuning, chains."""
+"""The choices of `config.cgan_transfer`: ablations, the released code, fine-tuning, chains."""
 
 import functools
 
@@ -6,17 +6,20 @@ import numpy as np
 import pytest
 from keras import ops
 from presets import preset
+from tiny_sources import penalties, trained_variables, values
 
-from cgt_tf.config import Config, MethodConfig
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
-from cgt_tf.methods.base import DataSpec, select_variables, variable_name
-from cgt_tf.methods.bsa_adv import BSAAdversarial
-from cgt_tf.methods.cgan_transfer import CGANTransfer
+from cgt_tf.methods.base import DataSpec, variable_name
+from cgt_tf.methods.cgan_transfer import CGANTransferSettings
+from cgt_tf.methods.propagation import parts_of, score_matrices
 from cgt_tf.methods.propagation_init import nearest_classes
-from cgt_tf.models.fold import fold_norms
-from cgt_tf.models.gan import create_gan
-from cgt_tf.models.spec import biggan_spec
+from cgt_tf.methods.registry import create_config, create_method
+from cgt_tf.networks.fold import fold_norms
+from cgt_tf.networks.gan import create_gan
+from cgt_tf.networks.spec import biggan_spec
+from cgt_tf.runs.run_dir import RunDir
+from cgt_tf.training.state import TrainState
 
 OLD = [f"old{i}" for i in range(6)]
 VARIANTS = {
@@ -41,21 +44,21 @@ def source_gan(variant):
     return gan
 
 
-def build(variant="table", names=("x", "y"), method=CGANTransfer, source=None, seed=1, **settings):
-    config = Config(seed=seed, method=MethodConfig(**settings))
-    transfer = method(config)
-    return transfer, transfer.build(source or source_gan(variant), DataSpec(names, 32))
+def build(
+    variant="table", names=("x", "y"), method="cgan_transfer", source=None, seed=1, **settings
+):
+    transfer = create_method(create_config(method, settings, seed=seed))
+    return transfer, transfer.build((source or source_gan(variant),), DataSpec(names, 32))
+
+
+def trained_names(gan, stage):
+    return {variable_name(v) for v in trained_variables(gan, stage, "generator")}
 
 
 def trained_kinds(transfer, gan):
-    """Kinds of trained variables: scores, prior, residual, latent, or the layer's own name."""
-    (stage,) = transfer.stages()
-    names = [
-        variable_name(v)
-        for v in select_variables(gan.generator.trainable_variables, stage.generator)
-    ]
+    """Kinds of the last stage's variables: scores, prior, residual, latent, or the layer's name."""
     kinds = set()
-    for name in names:
+    for name in trained_names(gan, transfer.stages(gan)[-1]):
         parts = name.split("/")
         inside = "norm" in parts[1] if name.startswith("block") else "embedding" in parts[0]
         kinds.add(parts[-1] if parts[-1] == "residual" else parts[-2] if inside else parts[0][:6])
@@ -93,21 +96,23 @@ def test_shared_scores_are_one_pair_for_all_layers():
         np.abs(ops.convert_to_numpy(m.kernel)).mean()
         for m in (norms[0].scale.scores, norms[0].shift.scores)
     )
-    assert float(transfer.stages()[0].penalties()["l1_scores"]) == pytest.approx(expected, rel=1e-5)
+    (stage,) = transfer.stages(gan)
+    assert penalties(gan, stage)["l1_scores"] == pytest.approx(expected, rel=1e-5)
     per_layer = build("hierarchical")[1].generator.trainable_variables
     assert len([v for v in per_layer if "/scores/" in v.path]) == 12
 
 
 def test_bsa_adv_trains_residuals_alone_and_starts_from_scale_1():
-    transfer, gan = build("table", method=BSAAdversarial)
+    transfer, gan = build("table", method="bsa_adv")
     assert trained_kinds(transfer, gan) == {"residual"}
     for state in fold_norms(gan.generator):
         assert not np.any(state.offsets.scale) and not np.any(state.offsets.shift)
-    assert float(sum(transfer.stages()[0].penalties().values())) == 0
+    (stage,) = transfer.stages(gan)
+    assert sum(penalties(gan, stage).values()) == 0
 
 
 def test_residuals_may_start_at_the_mean_of_the_old_classes():
-    _, gan = build("table", method=BSAAdversarial, residual_init="mean_old")
+    _, gan = build("table", method="bsa_adv", residual_init="mean_old")
     old = fold_norms(source_gan("table").generator)
     for state, norm in zip(old, gan.generator.conditional_norms(), strict=True):
         expected = np.tile(state.offsets.scale.mean(axis=0), (2, 1))
@@ -118,7 +123,8 @@ def test_residuals_may_start_at_the_mean_of_the_old_classes():
 
 
 def test_the_paper_preset_is_the_default():
-    assert MethodConfig(**preset("paper")) == MethodConfig()
+    assert CGANTransferSettings(**preset("paper")) == CGANTransferSettings()
+    assert set(preset("paper")) >= {"l1_scores", "l2_residual", "reduction", "scores_init"}
 
 
 def test_code_imagenet_starts_from_raw_matrices_and_orthogonal_columns():
@@ -154,13 +160,14 @@ def test_code_cifar_has_plain_tables_and_small_random_scores():
 
 
 def test_the_score_bias_is_penalised_like_the_scores():
-    transfer, _ = build("table", score_bias=True, l1_scores=1.0)
+    transfer, gan = build("table", score_bias=True, l1_scores=1.0)
     expected = sum(
         np.abs(ops.convert_to_numpy(x)).mean()
-        for m in transfer._score_matrices()
+        for m in score_matrices(parts_of(gan.generator))
         for x in (m.kernel, m.bias)
     )
-    assert float(transfer.stages()[0].penalties()["l1_scores"]) == pytest.approx(expected, rel=1e-5)
+    (stage,) = transfer.stages(gan)
+    assert penalties(gan, stage)["l1_scores"] == pytest.approx(expected, rel=1e-5)
 
 
 # Nearest old classes.
@@ -198,56 +205,111 @@ def test_nearest_classes_are_those_the_discriminator_prefers():
 # Fine-tuning (section 5.4 of the paper).
 
 
+def save_run(transfer, gan, directory, moved=0.0):
+    """A run's directory with a checkpoint of step 1.
+
+    Its averages are the present weights; those that are trained are `moved` away from them.
+    """
+    run = RunDir(directory)
+    run.open(transfer.config, gan.class_names)
+    state = TrainState(gan, transfer.stages(gan), transfer.config)
+    for variable in state.optimizers["generator_propagate"].variables:
+        variable.assign(variable + moved)
+    state.checkpoint.write(str(run.new_checkpoint(1)[0]))
+    return str(directory)
+
+
+def fine_tuning(directory, *arguments, **settings):
+    """What fine-tuning from a run has built."""
+    return build(*arguments, stages=("fine_tune",), start=directory, **settings)
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_fine_tuning_goes_on_from_the_first_stage(variant):
-    _, first = build(variant)
+def test_fine_tuning_goes_on_from_the_first_stage(variant, tmp_path):
+    earlier, first = build(variant)
     for i, variable in enumerate(first.generator.variables):
         if "norm" in variable.path or "embedding" in variable.path:
             value = normal(*variable.shape, seed=50 + i)
             variable.assign(
                 np.abs(value) + 0.5 if variable.name == "moving_variance" else value / 2
             )
-    transfer, gan = build(variant, seed=2, stage="fine_tune", start="run")
-    transfer.continue_from(gan, first)
     z, labels = normal(3, 16), np.array([1, 0, 1])
     expected = first.generator(z, labels)[0]
+    directory = save_run(earlier, first, tmp_path / "run", moved=0.5)
+    assert np.abs(first.generator(z, labels)[0] - expected).max() > 0.01
+    transfer, gan = fine_tuning(directory, variant, seed=2)
     np.testing.assert_allclose(gan.generator(z, labels)[0], expected, atol=2e-4)
+    discriminator = values(gan.discriminator)
+    for name, value in values(first.discriminator).items():
+        np.testing.assert_array_equal(discriminator[name], value, err_msg=name)
     kinds = trained_kinds(transfer, gan)
     assert {"residual", "linear", "block_", "output", "attent"} <= kinds
     assert not kinds & {"scores", "prior"}
     assert ("latent" in kinds) == (variant != "table")
     assert all(layer.spectral_norm for layer in gan.generator.spectral_layers())
-    assert set(transfer.stages()[0].penalties()) == {"l2_residual"}
     extended = transfer.extended(gan)
     assert extended.class_names == ["x", "y"], "the old classes' weights have changed"
     np.testing.assert_allclose(extended(z, labels), expected, atol=2e-4)
+    (stage,) = transfer.stages(gan)
+    assert set(penalties(gan, stage)) == {"l2_residual"}
 
 
-def test_fine_tuning_needs_the_same_classes_and_settings():
-    _, first = build("table")
-    transfer, gan = build("table", names=("x", "z"), stage="fine_tune", start="run")
-    with pytest.raises(InputError, match=r"expected the classes of .* x, y, got x, z"):
-        transfer.continue_from(gan, first)
-    transfer, gan = build("table", stage="fine_tune", start="run", score_bias=True)
+def test_fine_tuning_needs_the_same_classes_and_settings(tmp_path):
+    directory = save_run(*build("table"), tmp_path / "run")
+    with pytest.raises(InputError, match=r"expected the classes of .*run, x, y, got x, z"):
+        fine_tuning(directory, names=("x", "z"))
     with pytest.raises(InputError, match=r"a run with the same settings, it has no .*scores/bias"):
-        transfer.continue_from(gan, first)
-    transfer, gan = build("table", method=BSAAdversarial, stage="fine_tune", start="run")
+        fine_tuning(directory, score_bias=True)
     with pytest.raises(InputError, match=r"a run with the same settings, it has also .*prior"):
-        transfer.continue_from(gan, first)
+        fine_tuning(directory, method="bsa_adv")
+    with pytest.raises(InputError, match=r"checkpoint best, last or one of 1, got '7'"):
+        fine_tuning(directory, start_checkpoint="7")
+    with pytest.raises(InputError, match=r"^expected a run of cgt-train.*/none"):
+        fine_tuning(str(tmp_path / "none"))
 
 
-def test_fine_tuning_needs_a_first_stage_from_its_source():
+def test_fine_tuning_needs_a_first_stage_from_its_source(tmp_path):
     """A run of fine-tuning itself, or of another source, has other convolutions."""
-    _, first = build("table")
-    transfer, gan = build("table", stage="fine_tune", start="run")
-    before = [ops.convert_to_numpy(v) for v in gan.generator.variables]
+    earlier, first = build("table")
     kernel = first.generator.blocks[1].conv2.kernel
     kernel.assign(kernel + 0.01)
     first.generator.output_norm.gain.assign(first.generator.output_norm.gain + 1)
+    directory = save_run(earlier, first, tmp_path / "run")
     with pytest.raises(InputError, match=r"but its block_1/conv2/kernel is not the source's"):
-        transfer.continue_from(gan, first)
-    for variable, value in zip(gan.generator.variables, before, strict=True):
-        np.testing.assert_array_equal(variable, value, err_msg=variable.path)
+        fine_tuning(directory, "table")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_both_stages_in_one_run_start_as_the_first_alone(variant):
+    both = {"stages": ("propagate", "fine_tune"), "propagate_steps": 7}
+    transfer, gan = build(variant, **both)
+    alone, first = build(variant)
+    assert alone.keeps_old_classes and not transfer.keeps_old_classes
+    z, labels = normal(3, 16), np.array([1, 0, 1])
+    expected = first.generator(z, labels)[0]
+    np.testing.assert_allclose(gan.generator(z, labels)[0], expected, atol=2e-4)
+    stages = transfer.stages(gan)
+    lengths = [(stage.name, stage.steps) for stage in stages]
+    assert lengths == [("propagate", 7), ("fine_tune", transfer.config.training.steps)]
+    assert trained_names(gan, stages[0]) == trained_names(first, *alone.stages(first))
+    later, given = build(variant, stages=("fine_tune",))
+    assert trained_names(gan, stages[1]) == trained_names(given, *later.stages(given))
+    found = [set(penalties(gan, stage)) for stage in stages]
+    assert found == [{"l1_scores", "l2_residual"}, {"l2_residual"}]
+    assert transfer.extended(gan).class_names == ["x", "y"]
+
+
+def test_kernels_that_are_frozen_keep_their_norms():
+    transfer, gan = build("hierarchical", stages=("propagate", "fine_tune"), spectral_norm=True)
+    for stage, moving in zip(transfer.stages(gan), (False, True), strict=True):
+        before = values(gan.generator)
+        penalties(gan, stage)
+        moved = {n for n, v in values(gan.generator).items() if not np.array_equal(v, before[n])}
+        vectors = {n for n in moved if n.endswith("/u")}
+        assert any("/norm1/" in n for n in vectors)
+        assert any("/norm" not in n for n in vectors) == moving
+        assert "block_0/norm1/moving_mean" in moved
+        assert all(n.endswith("/u") or "/moving_" in n for n in moved)
 
 
 # A transfer on top of a transfer.
@@ -256,15 +318,15 @@ def test_fine_tuning_needs_a_first_stage_from_its_source():
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_second_transfer_leaves_all_earlier_classes_bit_identical(variant):
     first, gan = build(variant)
-    extended = first.as_source(gan)
+    extended = first.as_source(gan, first.extended(gan))
     assert extended.spec.domain_classes == (6, 2)
     assert extended.spec.d_classes == 2
     second, newer = build(names=("u", "v", "w"), source=extended)
     z, earlier = normal(4, 16), np.array([0, 5, 6, 7])
     before = ops.convert_to_numpy(extended.generator(z, earlier)[0])
     newer.generator(normal(4, 16), np.array([0, 1, 2, 0]), training=True)
-    (stage,) = second.stages()
-    for variable in select_variables(newer.generator.trainable_variables, stage.generator):
+    (stage,) = second.stages(newer)
+    for variable in trained_variables(newer, stage, "generator"):
         variable.assign(ops.convert_to_numpy(variable) + 0.1)
     both = second.extended(newer)
     assert both.class_names == [*OLD, "x", "y", "u", "v", "w"]

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 from keras import ops
+from tiny_sources import penalties, trained_variables
 
-from cgt_tf.config import Config, ModelConfig
+from cgt_tf.config import ModelConfig
 from cgt_tf.errors import InputError
-from cgt_tf.methods.base import DataSpec, select_variables
+from cgt_tf.methods.base import DataSpec
+from cgt_tf.methods.registry import create_config
 from cgt_tf.methods.scratch import Scratch, spec_from_config
-from cgt_tf.models.spec import biggan_spec
+from cgt_tf.networks.spec import biggan_spec
 
 TINY = {
     "g_widths": (8, 8, 4, 4),
@@ -36,23 +38,20 @@ def test_changes_of_the_config_reach_the_spec():
 
 
 def test_builds_what_the_config_says_and_trains_everything():
-    config = Config(model=ModelConfig(**TINY, fused=False, embedding_gain=3.0))
+    config = create_config("scratch", model=ModelConfig(**TINY, fused=False, embedding_gain=3.0))
     config.training.steps = 7
     method = Scratch(config)
-    gan = method.build(None, DataSpec(("x", "y"), 32))
+    gan = method.build((), DataSpec(("x", "y"), 32))
     assert gan.class_names == ["x", "y"]
     assert gan.spec == spec_from_config(config.model, 2)
     assert not gan.generator.blocks[0].conv1.fused
     embeddings = ops.convert_to_numpy(gan.generator.class_embedding.kernel)
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), [3.0, 3.0], rtol=1e-5)
-    (stage,) = method.stages()
-    assert (stage.name, stage.steps, stage.penalties()) == ("scratch", 7, {})
-    for network, patterns in (
-        (gan.generator, stage.generator),
-        (gan.discriminator, stage.discriminator),
-    ):
-        variables = network.trainable_variables
-        assert select_variables(variables, patterns) == variables
+    (stage,) = method.stages(gan)
+    assert (stage.name, stage.steps, penalties(gan, stage)) == ("scratch", 7, {})
+    assert list(gan.named) == ["generator", "discriminator"]
+    for name, network in gan.named.items():
+        assert trained_variables(gan, stage, name) == network.trainable_variables
     extended = method.extended(gan)
     assert extended.class_names == ["x", "y"]
     z = np.random.default_rng(0).normal(size=(2, 16)).astype(np.float32)
@@ -62,5 +61,6 @@ def test_builds_what_the_config_says_and_trains_everything():
 
 def test_images_of_another_resolution_are_an_input_error():
     message = r"expected images of --config\.model.resolution 32, got 64"
+    method = Scratch(create_config("scratch", model=ModelConfig(**TINY)))
     with pytest.raises(InputError, match=message):
-        Scratch(Config(model=ModelConfig(**TINY))).build(None, DataSpec(("x",), 64))
+        method.build((), DataSpec(("x",), 64))

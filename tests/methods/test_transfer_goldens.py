@@ -12,10 +12,10 @@ import pytest
 import tensorflow as tf
 from presets import preset
 
-from cgt_tf.config import Config, MethodConfig
 from cgt_tf.layers.conditional_batch_norm import Condition
-from cgt_tf.methods.cgan_transfer import CGANTransfer, penalties
-from cgt_tf.models.spec import GanSpec
+from cgt_tf.methods.cgan_transfer import CGANTransferSettings
+from cgt_tf.methods.propagation import norm_factory, penalties
+from cgt_tf.networks.spec import GanSpec
 
 GOLDENS = np.load(Path(__file__).parents[1] / "goldens" / "transfer_ccbn.npz")
 OLD, NEW = 9, 4
@@ -34,7 +34,7 @@ LAYERS = {"comb_layer": "scores", "prev_knowledge": "prior", "z_layer": "latent"
 def golden(request):
     prefix = request.param + "/"
     arrays = {k.removeprefix(prefix): v for k, v in GOLDENS.items() if k.startswith(prefix)}
-    return {**arrays, "method": MethodConfig(**SETTINGS[request.param])}
+    return {**arrays, "settings": CGANTransferSettings(**SETTINGS[request.param])}
 
 
 def nhwc(x):
@@ -60,7 +60,7 @@ def layer_of(golden):
         sn_eps=1e-6,
     )
     source = dataclasses.replace(spec, num_classes=OLD)
-    layer = CGANTransfer(Config(method=golden["method"])).norm_factory(source, spec)(12)
+    layer = norm_factory(source, spec, golden["settings"])(12)
     layer.build((None, 5, 5, 12))
     for variable, name in their_names(layer, golden):
         value = golden[f"state/{name}"]
@@ -131,7 +131,7 @@ def test_gradients_equal_the_authors_code(golden):
 
 @pytest.mark.parametrize("l1, l2", [(0, 0), (0.01, 0), (0.01, 0.1)])
 def test_penalties_equal_the_authors_code(golden, l1, l2):
-    settings = dataclasses.replace(golden["method"], l1_scores=l1, l2_residual=l2)
+    settings = dataclasses.replace(golden["settings"], l1_scores=l1, l2_residual=l2)
     name = "plain" if not l1 else "with_l1_0.01" + "_l2_0.1" * bool(l2)
     found = sum(float(x) for x in penalties(list(parts(layer_of(golden))), settings).values())
     expected = golden[f"loss/{name}"] - golden["loss/plain"]

@@ -5,16 +5,16 @@ import functools
 import numpy as np
 import pytest
 from keras import ops
-from tiny_sources import FORMS, OLD, TARGET, normal, tiny_source, values
+from tiny_sources import FORMS, OLD, TARGET, normal, tiny_source, trained_variables, values
 
-from cgt_tf.config import Config, MethodConfig
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
-from cgt_tf.methods.base import DataSpec, select_variables, variable_name
+from cgt_tf.methods.base import DataSpec, variable_name
 from cgt_tf.methods.propagation_init import nearest_classes
+from cgt_tf.methods.registry import create_config
 from cgt_tf.methods.transfergan import TransferGAN
 from cgt_tf.methods.whole_generator import initial_rows
-from cgt_tf.models.fold import statistics_at
+from cgt_tf.networks.fold import statistics_at
 
 CLASS_TABLES = ("embeddings", "scale_table", "shift_table")
 
@@ -24,11 +24,15 @@ def source(request):
     return tiny_source(request.param)
 
 
+def method_of(settings=None, **groups):
+    return TransferGAN(create_config("transfergan", settings, **groups))
+
+
 @functools.cache
 def transferred(form):
     """A method, what it built, and the initial values by variable."""
-    method = TransferGAN(Config(seed=3, method=MethodConfig(name="transfergan")))
-    gan = method.build(tiny_source(form), TARGET)
+    method = method_of(seed=3)
+    gan = method.build((tiny_source(form),), TARGET)
     variables = gan.generator.variables + gan.discriminator.variables
     return method, gan, [(v, ops.convert_to_numpy(v)) for v in variables]
 
@@ -75,8 +79,7 @@ def test_an_old_class_put_in_gives_the_sources_images(source):
 
 def test_statistics_start_from_those_at_the_sources_truncation():
     source = tiny_source("truncation_grid")
-    transfer = TransferGAN(Config(source_truncation=0.75))
-    gan = transfer.build(source, TARGET)
+    gan = method_of(source_truncation=0.75).build((source,), TARGET)
     norms = (gan.conditional_norms() for gan in (source.generator, gan.generator))
     for old, new in zip(*norms, strict=True):
         mean, variance = statistics_at(source.spec, old, 0.75)
@@ -86,14 +89,12 @@ def test_statistics_start_from_those_at_the_sources_truncation():
 
 def test_all_variables_are_trained(source):
     transfer, gan = build(source)
-    (stage,) = transfer.stages()
-    assert (stage.name, stage.reconstruction) == ("fine_tune", None)
-    for network, patterns in (
-        (gan.generator, stage.generator),
-        (gan.discriminator, stage.discriminator),
-    ):
-        trainable = network.trainable_variables
-        assert select_variables(trainable, patterns) == trainable
+    (stage,) = transfer.stages(gan)
+    assert stage.name == "fine_tune"
+    assert [phase.name for phase in stage.phases] == ["discriminator", "generator"]
+    assert list(gan.named) == ["generator", "discriminator"]
+    for name, network in gan.named.items():
+        assert trained_variables(gan, stage, name) == network.trainable_variables
 
 
 def test_use_leaves_the_source_as_it_is(source):
@@ -119,12 +120,12 @@ def test_extended_is_the_trained_generator(source):
     extended = transfer.extended(gan)
     assert extended.class_names == ["x", "y", "z"]
     np.testing.assert_allclose(extended(z, labels), expected, atol=1e-5)
-    again = transfer.as_source(gan)
+    again = transfer.as_source(gan, extended)
     assert again.class_names == ["x", "y", "z"]
     assert again.discriminator is gan.discriminator
     np.testing.assert_allclose(again.generator(z, labels)[0], expected, atol=1e-5)
     # What is built anew from the spec of such a source holds its weights.
-    second = TransferGAN(Config()).build(again, DataSpec(("p",), 8))
+    second = method_of().build((again,), DataSpec(("p",), 8))
     assert values(second.generator).keys() == values(again.generator).keys()
 
 
@@ -134,19 +135,19 @@ def test_extended_is_the_trained_generator(source):
 def test_mean_old_is_the_old_mean_with_noise():
     table = normal(7, 2000, seed=5)
     rng = np.random.default_rng(0)
-    rows = initial_rows(table, 4, MethodConfig(), rng)
+    rows = initial_rows(table, 4, "mean_old", 0.1, rng)
     noise = rows - table.mean(axis=0)
     # 8000 draws: within 4 standard errors of 0, and 5 % of the spread 0.1.
     assert abs(noise.mean()) < 4 * 0.1 / np.sqrt(noise.size)
     assert 0.095 < noise.std() < 0.105
     assert abs(np.corrcoef(noise[0], noise[1])[0, 1]) < 0.1
-    exact = initial_rows(table, 4, MethodConfig(class_init_std=0.0), rng)
+    exact = initial_rows(table, 4, "mean_old", 0.0, rng)
     np.testing.assert_allclose(exact, np.tile(table.mean(axis=0), (4, 1)), rtol=1e-6)
 
 
 def test_normal_has_the_old_spread_around_zero():
     table = 0.162 * normal(50, 2000, seed=5) + 1.0
-    rows = initial_rows(table, 4, MethodConfig(class_init="normal"), np.random.default_rng(0))
+    rows = initial_rows(table, 4, "normal", 0.1, np.random.default_rng(0))
     assert 0.95 * table.std() < rows.std() < 1.05 * table.std()
     assert abs(rows.mean()) < 4 * table.std() / np.sqrt(rows.size)
 
@@ -164,16 +165,16 @@ def test_classes_start_at_the_old_mean_and_by_seed():
     source = tiny_source("table")
     first = values(build(source)[1].generator)["block_0/norm1/scale_table"]
     for seed in (3, 4):
-        other = TransferGAN(Config(seed=seed)).build(source, TARGET).generator
+        other = method_of(seed=seed).build((source,), TARGET).generator
         same = np.array_equal(values(other)["block_0/norm1/scale_table"], first)
         assert same == (seed == 3)
 
 
 def test_classes_may_start_at_the_mean_of_their_nearest():
     source = tiny_source("table")
-    method = MethodConfig(class_init="nearest", nearest_classes=2, class_init_std=0.0)
-    transfer = TransferGAN(Config(method=method))
-    gan = transfer.build(source, TARGET)
+    settings = {"class_init": "nearest", "nearest_classes": 2, "class_init_std": 0.0}
+    transfer = method_of(settings)
+    gan = transfer.build((source,), TARGET)
     convolution = "block_0/conv1/kernel"
     images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
     data = ImageSet(images, np.arange(6, dtype=np.int32) % 3, TARGET.class_names, "random")
@@ -188,14 +189,14 @@ def test_classes_may_start_at_the_mean_of_their_nearest():
 
 def test_old_classes_are_refused():
     with pytest.raises(InputError, match="expected new classes, got classes of the source: old1"):
-        TransferGAN(Config()).build(tiny_source("table"), DataSpec((OLD[1],), 8))
+        method_of().build((tiny_source("table"),), DataSpec((OLD[1],), 8))
 
 
 def test_the_fresh_projection_table_depends_on_the_seed():
     tables = [
         ops.convert_to_numpy(
-            TransferGAN(Config(seed=seed))
-            .build(tiny_source("table"), TARGET)
+            method_of(seed=seed)
+            .build((tiny_source("table"),), TARGET)
             .discriminator.class_projection.kernel
         )
         for seed in (0, 1)

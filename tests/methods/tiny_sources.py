@@ -1,15 +1,21 @@
-"""Sources of one block at 8x8 pixels, of every form, with random values in every variable."""
+"""Sources of one block at 8x8 pixels, of every form, with random values in every variable.
+
+And what tests read from a method's stages.
+"""
 
 import dataclasses
 import functools
 
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
-from cgt_tf.methods.base import DataSpec, variable_name
-from cgt_tf.models.fold import ExtendedGenerator
-from cgt_tf.models.gan import Gan, create_gan
-from cgt_tf.models.spec import GanSpec
+from cgt_tf.methods.base import DataSpec, select_variables, variable_name
+from cgt_tf.methods.phases import Pass
+from cgt_tf.networks.extended import fold_together
+from cgt_tf.networks.gan import Gan, create_gan
+from cgt_tf.networks.spec import GanSpec
+from cgt_tf.training.draws import Draws
 
 OLD = tuple(f"old{i}" for i in range(5))
 TARGET = DataSpec(("x", "y", "z"), 8)
@@ -56,6 +62,37 @@ def tiny_source(form: str) -> Gan:
         norm.moving_mean.assign(norm.moving_mean + 1.0)
         norm.scale.kernel.assign(norm.scale.kernel + 0.5)
     names = [gan.class_names, [f"other{i}" for i in range(5)]]
-    extended = ExtendedGenerator([gan.generator, other], names)
+    extended = fold_together([gan.generator, other], names)
     spec = dataclasses.replace(extended.spec, d_classes=len(OLD))
     return Gan(spec, extended.generator, gan.discriminator, extended.class_names)
+
+
+def trained_variables(networks, stage, name: str) -> list:
+    """What a stage trains of the network with a name, phase by phase."""
+    parts = [part for phase in stage.phases for part in phase.trained if part.network == name]
+    variables = networks[name].trainable_variables
+    return [v for part in parts for v in select_variables(variables, part.patterns)]
+
+
+def minimized(networks, stage) -> dict[str, float]:
+    """The terms of a stage's last phase, a generator's, in a pass of two images."""
+    draws = Draws(0, 2, tf.distribute.get_strategy()).of_pass(tf.constant(0, tf.int64))
+    given = Pass(
+        networks=networks,
+        step=tf.constant(0, tf.int64),
+        update=tf.constant(0, tf.int64),
+        images=None,
+        labels=None,
+        indices=None,
+        draws=draws,
+        augment=lambda images, stream: images,
+    )
+    terms = stage.phases[-1].loss(given)
+    return {name: float(value) for name, value in terms.minimized.items()}
+
+
+def penalties(networks, stage) -> dict[str, float]:
+    """What a generator minimises besides the adversarial loss."""
+    terms = minimized(networks, stage)
+    del terms["generator_loss"]
+    return terms

@@ -25,15 +25,15 @@ def test_the_gap_is_the_mean_over_steps_since_the_last_evaluation():
 
 
 def test_a_resumed_run_goes_on_with_what_was_logged():
+    """Steps of all stages count."""
     records = [
-        {"warmup_step": 1, **record(0, 50.0, 0.0)},
         {"step": 0, "fid": 3.0},
-        record(2, 9.0, 0.0),
+        {"stage": "warm_up", **record(2, 9.0, 0.0)},
         {"step": 2, "fid": 2.0, "d_gap": 9.0},
-        record(3, 1.0, 0.0),
+        {"stage": "warm_up", **record(3, 1.0, 0.0)},
     ]
     gap = LogitGap(records)
-    gap.add(record(5, 4.0, 0.0))
+    gap.add({"stage": "scratch", **record(5, 4.0, 0.0)})
     assert gap.take() == {"d_gap": pytest.approx((1 + 2 * 4) / 3)}
 
 
@@ -84,7 +84,11 @@ def test_a_collapse_is_said_and_kept(make_run, config, capsys):
     config.training.checkpoint_every = 0
     config.evaluation.every = 1
     ratios = [1.0, 0.1, 0.5, 0.29]
-    run = make_run(config, evaluate=lambda sample, step: {"fid": 1.0, VARIANCE_RATIO: ratios[step]})
+
+    def evaluate(extended, step):
+        return {"fid": 1.0, VARIANCE_RATIO: ratios[step]}
+
+    run = make_run(config, evaluate=evaluate)
     run.train()
     scored = {r["step"]: r for r in run.run.read_stats() if "fid" in r}
     assert [step for step, r in scored.items() if "warnings" in r] == [1, 3]
@@ -106,7 +110,7 @@ def test_early_stop_ends_a_run_for_good(make_run, config, capsys):
     fids = [9.0, 5.0, 6.0, 4.0, 4.5, 4.0, 1.0, 1.0, 1.0]
     scored = []
 
-    def evaluate(sample, step):
+    def evaluate(extended, step):
         scored.append(step)
         return {"fid": fids[step]}
 

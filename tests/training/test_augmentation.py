@@ -1,16 +1,13 @@
 """Augmentation in training: independent draws, ADA's probability, resume and replicas."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tensorflow as tf
+from logical_devices import train_on_one_and_two
 
 from cgt_tf.config import AUGMENTATIONS, AugmentationConfig
-from cgt_tf.training.augmentation import FAKE, REAL, AdaptiveProbability, Augmentation
+from cgt_tf.methods.adversarial import FAKE, REAL
+from cgt_tf.training.augmentation import AdaptiveProbability, Augmentation
 from cgt_tf.training.draws import Draws
 
 EVERYTHING = {
@@ -44,27 +41,30 @@ def draws():
     return Draws(seed=5, batch_size=8, strategy=tf.distribute.OneDeviceStrategy("/cpu:0"))
 
 
+def of_pass(draws, key):
+    return draws.of_pass(tf.constant(key, tf.int64))
+
+
 @pytest.fixture
 def batch():
     return tf.constant(np.random.default_rng(0).uniform(-1, 1, (8, 8, 8, 3)).astype(np.float32))
 
 
 def test_reals_fakes_and_passes_have_draws_of_their_own(draws, batch):
-    augmentation = Augmentation(AugmentationConfig(policy=AUGMENTATIONS), draws)
+    augmentation = Augmentation(AugmentationConfig(policy=AUGMENTATIONS))
     keys = [(0, REAL), (0, FAKE), (1, REAL), (-1, REAL), (2**40, FAKE)]
-    found = [augmentation(batch, tf.constant(key, tf.int64), use).numpy() for key, use in keys]
+    found = [augmentation(batch, of_pass(draws, key), use).numpy() for key, use in keys]
     assert len({images.tobytes() for images in found}) == len(keys)
-    again = augmentation(batch, tf.constant(0, tf.int64), REAL)
-    np.testing.assert_array_equal(again, found[0])
+    np.testing.assert_array_equal(augmentation(batch, of_pass(draws, 0), REAL), found[0])
 
 
 def test_streams_are_uncorrelated_with_each_other_and_the_latents(draws):
-    keys = [tf.constant(key, tf.int64) for key in range(400)]
+    passes = [of_pass(draws, key) for key in range(400)]
     real, fake = (
-        np.stack([draws.uniforms(key, use, 4).numpy().ravel() for key in keys])
+        np.stack([drawn.uniforms(use, 4).numpy().ravel() for drawn in passes])
         for use in (REAL, FAKE)
     )
-    z = np.stack([draws.latents(key, 4, 3)[0].numpy().ravel() for key in keys])
+    z = np.stack([drawn.latents(4, 3)[0].numpy().ravel() for drawn in passes])
     for a, b in ((real, fake), (real, z), (fake, z)):
         correlations = [np.corrcoef(a[:, i], b[:, i])[0, 1] for i in range(32)]
         assert np.abs(correlations).max() < 0.25
@@ -72,8 +72,15 @@ def test_streams_are_uncorrelated_with_each_other_and_the_latents(draws):
     assert real.mean() == pytest.approx(0.5, abs=0.02)
 
 
+def test_normal_numbers_begin_with_the_latents(draws):
+    """Of one shape, whoever asks; every method then draws the same z for a seed."""
+    drawn = of_pass(draws, 7)
+    np.testing.assert_array_equal(drawn.normal(4), drawn.latents(4, 3)[0])
+    assert drawn.normal(2, 3).shape == (8, 2, 3)
+
+
 def test_without_a_policy_images_pass_through(draws, batch):
-    assert Augmentation(AugmentationConfig(), draws)(batch, tf.constant(0), REAL) is batch
+    assert Augmentation(AugmentationConfig())(batch, of_pass(draws, 0), REAL) is batch
 
 
 def ada(**fields):
@@ -116,33 +123,43 @@ def test_the_probability_stays_in_its_bounds():
 
 def test_a_probability_of_zero_leaves_images_alone_and_one_does_not(draws, batch):
     adaptive = ada()
-    augmentation = Augmentation(AugmentationConfig(policy=AUGMENTATIONS), draws, adaptive)
-    key = tf.constant(0, tf.int64)
-    np.testing.assert_array_equal(augmentation(batch, key, REAL), batch)
+    augmentation = Augmentation(AugmentationConfig(policy=AUGMENTATIONS), adaptive)
+    drawn = of_pass(draws, 0)
+    np.testing.assert_array_equal(augmentation(batch, drawn, REAL), batch)
     adaptive.probability.assign(1.0)
-    always = Augmentation(AugmentationConfig(policy=AUGMENTATIONS), draws)
-    np.testing.assert_array_equal(augmentation(batch, key, REAL), always(batch, key, REAL))
+    always = Augmentation(AugmentationConfig(policy=AUGMENTATIONS))
+    np.testing.assert_array_equal(augmentation(batch, drawn, REAL), always(batch, drawn, REAL))
 
 
-def test_all_that_the_discriminator_sees_is_augmented(make_run, config, monkeypatch):
+@pytest.fixture
+def eagerly():
+    """Runs `tf.function`s step by step."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def test_all_that_the_discriminator_sees_is_augmented(make_run, config, monkeypatch, eagerly):
     """White images get holes: reals and fakes, in the steps of D and of G, each its own."""
     config.augmentation.policy = ("cutout",)
     config.training.d_steps = 2
     run = make_run(config)
-    white = tf.ones((4, 8, 8, 3))
-    monkeypatch.setattr(run.gan.generator, "call", lambda z, labels, training: (white, {}))
-    discriminator, seen = run.gan.discriminator.call, []
+    generator, discriminator = run.networks.generator.call, run.networks.discriminator.call
+    seen = []
+
+    def white(*arguments, **options):
+        images, endpoints = generator(*arguments, **options)
+        return 1.0 + 0.0 * images, endpoints
 
     def call(images, labels, training):
         seen.append(images.numpy())
         return discriminator(images, labels, training=training)
 
-    monkeypatch.setattr(run.gan.discriminator, "call", call)
-    for optimizer in (run.state.generator_optimizer, run.state.discriminator_optimizer):
-        monkeypatch.setattr(optimizer, "apply", lambda gradients, variables: None)
-    monkeypatch.setattr("cgt_tf.training.step._sum_of_passes", lambda passes: None)
-    batch = (tf.cast(255 * white, tf.uint8), tf.constant([0, 1, 2, 0]))
-    run.make_step()._replica_step([batch, batch])
+    monkeypatch.setattr(run.networks.generator, "call", white)
+    monkeypatch.setattr(run.networks.discriminator, "call", call)
+    labels = tf.constant([0, 1, 2, 0])
+    batch = (tf.fill((4, 8, 8, 3), tf.constant(255, tf.uint8)), labels, tf.range(4, dtype=tf.int64))
+    run.make_step()([batch, batch])
     assert [len(images) for images in seen] == [8, 8, 4]
     holes = [np.all(images == 0, axis=3) for images in seen]
     assert all(hole.any(axis=(1, 2)).all() for hole in holes)
@@ -163,59 +180,36 @@ def test_flips_reach_the_discriminator(make_run, config):
     assert logged[False]["d_fake"] == logged[True]["d_fake"]
 
 
-def test_a_resumed_run_with_everything_on_ends_bit_for_bit_the_same(make_run, config):
+def test_a_resumed_run_with_everything_on_ends_bit_for_bit_the_same(
+    make_run, config, train_until, stored, assert_ends_alike
+):
     set_fields(config, EVERYTHING)
     config.training.accumulation = 1
+    config.training.ramp_end = 3
     config.training.early_stop = 5
     config.evaluation.every = 2
     config.data.flip = True
 
-    def evaluate(sample, step):
+    def evaluate(extended, step):
         return {"fid": 9.0 - step}
 
     straight = make_run(config, "straight", evaluate)
     straight.train()
-    stopped = make_run(config, "stopped", evaluate)
-    last = stopped.stage.steps
-    object.__setattr__(stopped.stage, "steps", 2)
-    stopped.train()
+    train_until(make_run(config, "stopped", evaluate), 2)
     again = make_run(config, "stopped", evaluate)
-    assert again.stage.steps == last == 4
     again.train()
-
-    readers = [
-        tf.train.load_checkpoint(str(run.run.checkpoint_path(4))) for run in (straight, again)
-    ]
-    names = [n for n in readers[0].get_variable_to_shape_map() if "OBJECT_GRAPH" not in n]
-    assert any("adaptive/probability" in name for name in names)
-    for name in names:
-        expected, found = (reader.get_tensor(name) for reader in readers)
-        np.testing.assert_array_equal(found, expected, err_msg=name)
-    records = [
-        [{k: v for k, v in r.items() if "second" not in k} for r in run.run.read_stats()]
-        for run in (straight, again)
-    ]
-    assert records[0] == records[1]
-    probabilities = [r["ada_probability"] for r in records[0] if "ada_probability" in r]
-    assert max(probabilities) > 0
+    assert_ends_alike(straight.run, again.run, 4)
+    found = stored(again.run, 4)
+    assert any("adaptive/probability" in name for name in found)
+    assert any("stale_evaluations" in name for name in found)
+    records = again.run.read_stats()
+    assert [r["step"] for r in records if "fid" in r] == [4]
+    assert max(r["ada_probability"] for r in records if "ada_probability" in r) > 0
 
 
 @pytest.mark.slow
 def test_two_replicas_with_everything_on_follow_one_device():
-    script = Path(__file__).with_name("train_on_logical_devices.py")
-    fields, steps = json.dumps(EVERYTHING), 6
-    commands = [
-        subprocess.Popen(
-            [sys.executable, str(script), name, str(steps), fields],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for name in ("one_device", "mirrored")
-    ]
-    outputs = [command.communicate()[0] for command in commands]
-    assert all(command.returncode == 0 for command in commands)
-    one, two = (json.loads(output.splitlines()[-1]) for output in outputs)
-    assert (one["replicas"], two["replicas"]) == (1, 2)
+    one, two = train_on_one_and_two(6, EVERYTHING)
     for name in ("discriminator_loss", "generator_loss", "d_real", "d_fake", "r1"):
         np.testing.assert_allclose(two[name], one[name], atol=1e-3, rtol=1e-3, err_msg=name)
         assert np.ptp(one[name]) > 1e-3, name

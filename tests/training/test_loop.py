@@ -5,44 +5,24 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny_scratch import TinyScratch
 
 from cgt_tf.errors import InputError
+from cgt_tf.methods.base import variable_name
+from cgt_tf.methods.phases import Stage
 from cgt_tf.training.hooks import NonFiniteLossError
 
 
-def stored(run, step):
-    """All arrays of a checkpoint by name."""
-    reader = tf.train.load_checkpoint(str(run.checkpoint_path(step)))
-    names = [name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
-    return {name: reader.get_tensor(name) for name in names}
-
-
-def test_a_resumed_run_ends_bit_for_bit_like_an_uninterrupted_one(make_run, config, monkeypatch):
+def test_a_resumed_run_ends_bit_for_bit_like_an_uninterrupted_one(
+    make_run, config, train_until, stored, assert_ends_alike
+):
     straight = make_run(config, "straight")
     straight.train()
-
-    class Interrupted(Exception):
-        pass
-
     stopped = make_run(config, "stopped")
-    save = type(stopped.run).keep_checkpoints
-
-    def interrupt(run, last, best):
-        save(run, last, best)
-        if run.saved_steps()[-1] == 2:
-            raise Interrupted
-
-    monkeypatch.setattr(type(stopped.run), "keep_checkpoints", interrupt)
-    with pytest.raises(Interrupted):
-        stopped.train()
-    monkeypatch.undo()
+    train_until(stopped, 2)
     make_run(config, "stopped").train()
-
-    expected, resumed = stored(straight.run, 4), stored(stopped.run, 4)
-    assert expected.keys() == resumed.keys()
-    for name, value in expected.items():
-        np.testing.assert_array_equal(resumed[name], value, err_msg=name)
-    earlier = stored(straight.run, 2)
+    assert_ends_alike(straight.run, stopped.run, 4)
+    earlier, expected = stored(straight.run, 2), stored(straight.run, 4)
     assert any(not np.array_equal(earlier[name], value) for name, value in expected.items())
     steps = [record["step"] for record in stopped.run.read_stats()]
     assert steps == sorted(set(steps))
@@ -54,8 +34,8 @@ def test_each_step_makes_the_configured_updates(make_run, config):
     config.training.steps = 2
     run = make_run(config)
     state = run.train()
-    assert int(state.discriminator_optimizer.iterations.numpy()) == 4
-    assert int(state.generator_optimizer.iterations.numpy()) == 2
+    assert state.optimizers["discriminator"].iterations == 4
+    assert state.optimizers["generator"].iterations == 2
     assert int(state.step.numpy()) == 2
 
 
@@ -66,17 +46,17 @@ def test_the_generators_passes_are_its_own(make_run, config, monkeypatch, passes
     config.training.steps, config.training.checkpoint_every = 1, 0
     config.generator.learning_rate = config.discriminator.learning_rate = 0.0
     run = make_run(config)
-    run.gan.discriminator.linear.bias.assign([1000.0])  # Next to it all else is small.
-    kind = type(run.gan.generator)
-    call, calls = kind.call, []
+    run.networks.discriminator.linear.bias.assign([1000.0])  # Next to it all else is small.
+    kind, calls = type(run.networks.generator), tf.Variable(0)
+    call = kind.call
 
     def counted(*arguments, **options):
-        calls.append(1)
+        calls.assign_add(1)
         return call(*arguments, **options)
 
     monkeypatch.setattr(kind, "call", counted)
     run.train()
-    assert len(calls) == 3 + (passes or 3)
+    assert int(calls) == 3 + (passes or 3)
     record = run.run.read_stats()[-1]
     assert record["generator_loss"] == pytest.approx(-1000, rel=0.05)
     assert record["d_fake"] == pytest.approx(1000, rel=0.05)
@@ -93,14 +73,14 @@ def test_there_are_no_scores_before_the_ramps_end(make_run, config):
     config.training.ramp_end, config.evaluation.every = 3, 1
     for grows, expected in ((True, [3, 4]), (False, [0, 1, 2, 3, 4])):
         config.training.ramp_generator = grows
-        run = make_run(config, f"ramp_{grows}", lambda sample, step: {"fid": 1.0})
+        run = make_run(config, f"ramp_{grows}", lambda extended, step: {"fid": 1.0})
         run.train()
         assert [r["step"] for r in run.run.read_stats() if "fid" in r] == expected
 
 
 def test_a_non_finite_loss_names_step_and_tensor(make_run, config):
     run = make_run(config)
-    run.gan.discriminator.linear.bias.assign([np.nan])
+    run.networks.discriminator.linear.bias.assign([np.nan])
     with pytest.raises(NonFiniteLossError, match=r"discriminator_loss is nan at step 1"):
         run.train()
     assert run.run.saved_steps() == [0]
@@ -111,7 +91,7 @@ def test_scores_choose_the_kept_checkpoints(make_run, config):
     config.training.checkpoint_every = 0
     config.evaluation.every = 1
     fids = [9.0, 1.0, 8.0, 2.0, 7.0, 3.0, 6.0, 5.0, 4.0]
-    run = make_run(config, evaluate=lambda sample, step: {"fid": fids[step]})
+    run = make_run(config, evaluate=lambda extended, step: {"fid": fids[step]})
     state = run.train()
     assert run.run.saved_steps() == [1, 3, 5, 7, 8]
     assert run.run.resolve_checkpoint("best") == 1
@@ -125,24 +105,70 @@ def test_evaluation_sees_the_average_and_leaves_the_weights(make_run, config):
     config.evaluation.every = 4
     seen = {}
 
-    def evaluate(sample, step):
-        seen[step] = run.gan.generator.linear.kernel.numpy()
+    def evaluate(extended, step):
+        layer = run.networks.generator.linear
+        folded = extended.generator.linear.kernel.numpy()
+        np.testing.assert_array_equal(folded, layer.normalized_kernel(False))
+        seen[step] = layer.kernel.numpy()
         return {"fid": 1.0}
 
     run = make_run(config, evaluate=evaluate)
     state = run.train()
-    shadows = dict(
-        zip([v.path for v in state.generator_variables], state.average.shadow, strict=False)
-    )
-    np.testing.assert_array_equal(seen[4], shadows["generator/linear/kernel"].numpy())
-    assert not np.array_equal(seen[4], run.gan.generator.linear.kernel.numpy())
+    shadow = state.average.shadow["generator"]["linear/kernel"]
+    np.testing.assert_array_equal(seen[4], shadow.numpy())
+    assert not np.array_equal(seen[4], run.networks.generator.linear.kernel.numpy())
 
 
 def test_the_average_follows_the_weights_until_it_starts(make_run, config):
     config.training.ema_start = 100
-    state = make_run(config).train()
-    for variable, shadow in zip(state.generator_variables, state.average.shadow, strict=False):
-        np.testing.assert_allclose(shadow.numpy(), variable.numpy(), atol=1e-7)
+    run = make_run(config)
+    shadow = run.train().average.shadow["generator"]
+    for variable in run.networks.generator.variables:
+        average = shadow[variable_name(variable)]
+        np.testing.assert_allclose(average.numpy(), variable.numpy(), atol=1e-7)
+
+
+class InTwoStages(TinyScratch):
+    """Scratch whose generator gets another bias after 3 steps."""
+
+    def stages(self, networks):
+        (stage,) = super().stages(networks)
+        self.begun = []
+
+        def begin():
+            bias = networks.generator.linear.bias
+            bias.assign(bias + 5.0)
+            self.begun.append(bias.numpy())
+
+        return (
+            Stage("first", 3, stage.phases),
+            Stage("second", stage.steps, stage.phases, begin=begin),
+        )
+
+
+def test_a_run_is_resumed_in_any_stage(make_run, config, train_until, assert_ends_alike):
+    straight = make_run(config, "straight", method=InTwoStages)
+    straight.train()
+    for step, begun in ((3, False), (4, True)):
+        stopped = make_run(config, f"stopped_{step}", method=InTwoStages)
+        train_until(stopped, step)
+        assert len(stopped.method.begun) == begun
+        again = make_run(config, f"stopped_{step}", method=InTwoStages)
+        again.train()
+        assert len(again.method.begun) == (not begun)
+        assert_ends_alike(straight.run, again.run, 7)
+    records = again.run.read_stats()
+    assert [r["stage"] for r in records] == ["first"] * 3 + ["second"] * 4
+    assert again.state.optimizers["generator"].iterations == 7
+    # After one step, far from the averages of the first stage.
+    average = stopped.state.average.shadow["generator"]["linear/bias"]
+    np.testing.assert_allclose(average, stopped.method.begun[0], atol=1e-2)
+
+
+def test_runs_of_one_stage_do_not_name_it(make_run, config):
+    run = make_run(config)
+    run.train()
+    assert not any("stage" in record for record in run.run.read_stats())
 
 
 def test_samples_and_config_are_written(make_run, config):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgt_tf.training.regularisers import LazyR1, squared_gradients
+from cgt_tf.methods.regularisers import lazy_r1, squared_gradients
 
 GAMMA, EVERY = 3.0, 4
 
@@ -29,19 +29,19 @@ def test_a_quadratic_discriminator_has_a_gradient_of_each_image(images):
     np.testing.assert_allclose(found, np.sum((2 * images.numpy()) ** 2), rtol=1e-5)
 
 
-def regularised(images, weight, update, total_images=6.0):
+def regularised(images, weight, update, power=1):
+    """The penalty of D = <w, x^power> + b, and its gradients by w and b."""
     bias = tf.Variable(1.0)
-    r1 = LazyR1(GAMMA, EVERY)
+
+    def logits_of(x):
+        return tf.tensordot(x**power, weight, 3) + bias
 
     @tf.function
     def run(update):
-        return r1.gradients(
-            update,
-            lambda x: tf.tensordot(x, weight, 3) + bias,
-            images,
-            [weight, bias],
-            total_images,
-        )
+        with tf.GradientTape() as tape:
+            penalty = lazy_r1(logits_of, images, update, GAMMA, EVERY)
+        zero = tf.UnconnectedGradients.ZERO
+        return penalty, tape.gradient(penalty, [weight, bias], unconnected_gradients=zero)
 
     return run(tf.constant(update, tf.int64))
 
@@ -63,12 +63,18 @@ def test_other_updates_have_none(images, weight, update):
     assert all(not np.any(gradient) for gradient in gradients)
 
 
-def test_parts_of_a_batch_add_up_to_it(images, weight):
-    """As passes of an update and replicas do."""
-    whole, (gradient, _) = regularised(images, weight, 0)
-    parts = [regularised(images[i : i + 2], weight, 0) for i in (0, 2, 4)]
-    np.testing.assert_allclose(sum(penalty for penalty, _ in parts), whole, rtol=1e-5)
-    np.testing.assert_allclose(sum(g for _, (g, _) in parts), gradient, rtol=1e-5)
+def test_a_batch_has_the_mean_of_its_parts(images, weight):
+    """As of the passes of an update and the replicas; each image counts for itself."""
+    whole, (gradient, _) = regularised(images, weight, 0, power=2)
+    parts = [regularised(images[i : i + 2], weight, 0, power=2) for i in (0, 2, 4)]
+    penalties = [penalty for penalty, _ in parts]
+    np.testing.assert_allclose(np.mean(penalties), whole, rtol=1e-5)
+    np.testing.assert_allclose(np.mean([g for _, (g, _) in parts], axis=0), gradient, rtol=1e-5)
+    assert np.ptp(penalties) > 0.01 * whole
+
+
+def batch_of(images, labels):
+    return tf.constant(images), tf.constant(labels), tf.range(len(labels), dtype=tf.int64)
 
 
 def test_in_a_run_it_is_due_at_every_kth_update_and_pulls_the_gradients_down(make_run, config):
@@ -77,8 +83,7 @@ def test_in_a_run_it_is_due_at_every_kth_update_and_pulls_the_gradients_down(mak
     run = make_run(config)
     step = run.make_step()
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
-    batch = (tf.constant(images), tf.constant([0, 1, 2, 0]))
+    batch = batch_of(rng.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8), [0, 1, 2, 0])
     records = [step([batch, batch]) for _ in range(4)]
     r1 = [float(record["r1"]) for record in records]
     assert r1[0] > 0 and r1[2] > 0 and r1[1] == r1[3] == 0
@@ -91,16 +96,16 @@ def test_the_first_penalty_of_a_run_is_that_of_its_discriminator(make_run, confi
     config.training.batch_size, config.training.accumulation = 2, 2
     config.discriminator.learning_rate = 0.0
     run = make_run(config)
-    rng = np.random.default_rng(0)
-    images = tf.constant(rng.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8))
-    labels = tf.constant([0, 1, 2, 0])
+    discriminator = run.networks.discriminator
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+    labels = np.array([0, 1, 2, 0], np.int32)
     # Power vectors that have converged do not depend on how many passes there were.
     for _ in range(200):
-        for layer in run.gan.discriminator._flatten_layers():
+        for layer in discriminator._flatten_layers():
             if getattr(layer, "spectral_norm", False):
                 layer.normalized_kernel(True)
     step = run.make_step()
-    found = step([(images[:2], labels[:2]), (images[2:], labels[2:])])["r1"]
+    found = step([batch_of(images[:2], labels[:2]), batch_of(images[2:], labels[2:])])["r1"]
     x = tf.cast(images, tf.float32) / 127.5 - 1
-    total = squared_gradients(lambda x: run.gan.discriminator(x, labels)[0], x)
+    total = squared_gradients(lambda x: discriminator(x, labels)[0], x)
     np.testing.assert_allclose(found, 3 * 2.0 / 2 * total / 4, rtol=1e-3)

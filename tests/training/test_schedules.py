@@ -7,29 +7,36 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgt_tf.config import Config, OptimizerConfig, TrainingConfig
-from cgt_tf.config_checks import validate
+from cgt_tf.config import TrainingConfig
 from cgt_tf.errors import InputError
-from cgt_tf.training import objectives, schedules
-from cgt_tf.training.adversarial import create_loss
-from cgt_tf.training.state import GeneratorAverage
+from cgt_tf.methods import objectives
+from cgt_tf.methods.phases import Adam
+from cgt_tf.methods.registry import create_config, validate
+from cgt_tf.training import schedules
+from cgt_tf.training.state import Average
 
 
 def test_linear_ramp():
-    found = [float(schedules.linear_ramp(step, 10, 20)) for step in (0, 10, 13, 20, 1000)]
+    found = [float(objectives.linear_ramp(step, 10, 20)) for step in (0, 10, 13, 20, 1000)]
     np.testing.assert_allclose(found, [0, 0, 0.3, 1, 1], atol=1e-6)
 
 
-def test_a_step_size_without_ramp_is_a_number():
-    assert schedules.step_size(OptimizerConfig(learning_rate=0.5)) == 0.5
+def test_a_learning_rate_without_ramp_is_a_number():
+    assert schedules.learning_rate(Adam(learning_rate=0.5)) == 0.5
 
 
-def test_updates_grow_to_the_full_step_size_and_go_on_after_a_restore(tmp_path):
-    """Adam without memory moves by its step size where gradients are large."""
+def test_a_learning_rate_may_fall_in_steps():
+    rate = schedules.learning_rate(Adam(learning_rate=0.4, decay=0.5, decay_every=3))
+    found = [float(rate(update)) for update in range(7)]
+    np.testing.assert_allclose(found, [0.4] * 3 + [0.2] * 3 + [0.1], rtol=1e-6)
+
+
+def test_updates_grow_to_the_full_learning_rate_and_go_on_after_a_restore(tmp_path):
+    """Adam without memory moves by its learning rate where gradients are large."""
 
     def make():
         variable = keras.Variable([0.0])
-        rate = schedules.step_size(OptimizerConfig(learning_rate=0.4, rampup_steps=4))
+        rate = schedules.learning_rate(Adam(learning_rate=0.4, rampup_steps=4))
         optimizer = keras.optimizers.Adam(rate, beta_1=0.0, beta_2=0.0, epsilon=1e-9)
         optimizer.build([variable])
         values = {str(i): v.value for i, v in enumerate(optimizer.variables)}
@@ -61,7 +68,8 @@ def test_a_schedule_survives_its_config():
 def test_the_average_follows_the_formula(rampup):
     decay, start = 0.5, 3
     variable = keras.Variable([0.0])
-    average = GeneratorAverage([variable], decay, start, rampup)
+    average = Average({"generator": [variable]}, decay, start, rampup)
+    (shadow,) = average.shadow["generator"].values()
     expected = 0.0
     for step in range(1, 12):
         variable.assign([float(step)])
@@ -69,7 +77,21 @@ def test_the_average_follows_the_formula(rampup):
         t = step - start
         kept = 0.0 if t < 0 else min(decay, (1 + t) / (10 + t)) if rampup else decay
         expected = kept * expected + (1 - kept) * step
-        np.testing.assert_allclose(average.shadow[0].numpy(), [expected], rtol=1e-5)
+        np.testing.assert_allclose(shadow.numpy(), [expected], rtol=1e-5)
+
+
+def test_averages_of_several_networks_are_swapped_in_and_out():
+    first, second = keras.Variable([0.0]), keras.Variable([0.0])
+    average = Average({"generator": [first], "miner": [second]}, 0.5)
+    first.assign([2.0])
+    second.assign([0.3])
+    average.update(tf.constant(1, tf.int64))
+    with average.swapped():
+        assert (first.numpy(), second.numpy()) == (1.0, np.float32(0.15))
+    assert (first.numpy(), second.numpy()) == (2.0, np.float32(0.3))
+    average.start_over()
+    with average.swapped():
+        assert (first.numpy(), second.numpy()) == (2.0, np.float32(0.3))
 
 
 @pytest.fixture
@@ -83,54 +105,55 @@ def outputs():
     return parts["unconditional"] + parts["projection"], parts
 
 
-def ramped(step, start=10, end=20):
-    return create_loss(TrainingConfig(ramp_start=start, ramp_end=end), tf.Variable(step))
+RAMPED = objectives.create_loss(TrainingConfig(ramp_start=10, ramp_end=20))
+PLAIN = objectives.create_loss(TrainingConfig())
 
 
 def hinge(part):
+    """Means over two real and two generated images, added up."""
     real, fake = np.split(part.numpy(), 2)
-    return np.maximum(0, 1 - real).sum() + np.maximum(0, 1 + fake).sum()
+    return np.maximum(0, 1 - real).mean() + np.maximum(0, 1 + fake).mean()
 
 
 def test_without_a_ramp_the_loss_is_the_hinge_of_the_logits(outputs):
-    loss = create_loss(TrainingConfig(), tf.Variable(0))
     logits, _ = outputs
-    np.testing.assert_allclose(loss.discriminator(*outputs), hinge(logits), rtol=1e-6)
+    np.testing.assert_allclose(PLAIN.discriminator(*outputs, 0), hinge(logits), rtol=1e-6)
     plain = objectives.hinge_discriminator_loss(*tf.split(logits, 2))
-    assert float(loss.discriminator(*outputs)) == float(plain)
-    np.testing.assert_array_equal(loss.combined(*outputs), logits)
+    assert float(PLAIN.discriminator(*outputs, 0)) == float(plain)
+    np.testing.assert_allclose(PLAIN.generator(*outputs, 0), -np.mean(logits), rtol=1e-6)
+    np.testing.assert_array_equal(PLAIN.combined(*outputs, 0), logits)
 
 
 def test_the_ramp_starts_with_the_unconditional_loss(outputs):
     _, parts = outputs
+    part = parts["unconditional"]
     for step in (0, 10):
-        loss = ramped(step)
-        unconditional = parts["unconditional"]
-        np.testing.assert_allclose(loss.discriminator(*outputs), hinge(unconditional), rtol=1e-6)
-        np.testing.assert_allclose(loss.generator(*outputs), -np.sum(unconditional), rtol=1e-5)
-        np.testing.assert_array_equal(loss.combined(*outputs), unconditional)
+        np.testing.assert_allclose(RAMPED.discriminator(*outputs, step), hinge(part), rtol=1e-6)
+        np.testing.assert_allclose(RAMPED.generator(*outputs, step), -np.mean(part), rtol=1e-5)
+        np.testing.assert_array_equal(RAMPED.combined(*outputs, step), part)
 
 
 def test_the_ramp_is_linear_and_ends_with_both_losses(outputs):
     logits, parts = outputs
-    losses = [float(ramped(step).discriminator(*outputs)) for step in (10, 15, 20, 99)]
+    losses = [float(RAMPED.discriminator(*outputs, step)) for step in (10, 15, 20, 99)]
     first, class_part = hinge(parts["unconditional"]), hinge(parts["projection"])
     expected = [first, first + class_part / 2, first + class_part, first + class_part]
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
     # To the generator, two terms are then the plain loss.
-    plain = create_loss(TrainingConfig(), tf.Variable(0)).generator(*outputs)
-    np.testing.assert_allclose(ramped(20).generator(*outputs), plain, rtol=1e-5)
-    np.testing.assert_allclose(ramped(20).combined(*outputs), logits, rtol=1e-6)
+    plain = PLAIN.generator(*outputs, 20)
+    np.testing.assert_allclose(RAMPED.generator(*outputs, 20), plain, rtol=1e-5)
+    np.testing.assert_allclose(RAMPED.combined(*outputs, 20), logits, rtol=1e-6)
 
 
 def test_the_ramp_scales_the_generators_classes():
     labels = tf.constant([1, 0])
     one_hot = np.float32([[0, 1, 0], [1, 0, 0]])
     for step, share in ((0, 0.0), (15, 0.5), (20, 1.0)):
-        np.testing.assert_allclose(ramped(step).generator_classes(labels, 3), share * one_hot)
-    for config in (TrainingConfig(), TrainingConfig(ramp_end=9, ramp_generator=False)):
-        loss = create_loss(config, tf.Variable(0))
-        assert loss.generator_classes(labels, 3) is labels
+        found = RAMPED.generator_classes(labels, 3, step)
+        np.testing.assert_allclose(found, share * one_hot)
+    unscaled = TrainingConfig(ramp_end=9, ramp_generator=False)
+    for loss in (PLAIN, objectives.create_loss(unscaled)):
+        assert loss.generator_classes(labels, 3, 0) is labels
 
 
 @pytest.mark.parametrize("ramp_generator", [True, False])
@@ -142,14 +165,14 @@ def test_the_class_tables_wait_for_the_ramp(make_run, config, ramp_generator):
     step = run.make_step()
     rng = np.random.default_rng(0)
     images = tf.constant(rng.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8))
-    labels = tf.constant([0, 1, 2, 0])
+    batch = (images, tf.constant([0, 1, 2, 0]), tf.range(4, dtype=tf.int64))
     tables = [
-        run.gan.discriminator.class_projection.kernel,
-        run.gan.generator.class_embedding.kernel,
+        run.networks.discriminator.class_projection.kernel,
+        run.networks.generator.class_embedding.kernel,
     ]
     history = [[table.numpy() for table in tables]]
     for _ in range(4):
-        step([(images, labels)])
+        step([batch])
         history.append([table.numpy() for table in tables])
     moved = [
         tuple(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
@@ -176,7 +199,7 @@ def test_the_class_tables_wait_for_the_ramp(make_run, config, ramp_generator):
     ],
 )
 def test_wrong_values_are_refused(group, fields, part):
-    config = Config()
+    config = create_config()
     for name, value in fields.items():
         setattr(getattr(config, group), name, value)
     with pytest.raises(InputError, match=r"^[^\n]*$") as error:
@@ -185,7 +208,7 @@ def test_wrong_values_are_refused(group, fields, part):
 
 
 def test_early_stop_needs_fids():
-    config = Config()
+    config = create_config()
     config.training.early_stop = 3
     validate(config)
     config.evaluation.metrics = ("kmmd",)

@@ -1,35 +1,36 @@
-"""Two replicas follow one device; in processes of their own, as devices are fixed at start."""
-
-import json
-import subprocess
-import sys
-from pathlib import Path
+"""Two replicas follow one device."""
 
 import numpy as np
 import pytest
+from logical_devices import train_on_one_and_two
 
 STEPS = 20
 
 
 @pytest.fixture(scope="module")
 def losses():
-    """Losses of 20 steps by strategy, same global batch."""
-    script = Path(__file__).with_name("train_on_logical_devices.py")
-    commands = {
-        name: subprocess.Popen(
-            [sys.executable, str(script), name, str(STEPS)], stdout=subprocess.PIPE, text=True
-        )
-        for name in ("one_device", "mirrored")
-    }
-    outputs = {name: process.communicate()[0] for name, process in commands.items()}
-    assert all(process.returncode == 0 for process in commands.values())
-    return {name: json.loads(output.splitlines()[-1]) for name, output in outputs.items()}
+    """Losses of one and of two replicas."""
+    return train_on_one_and_two(STEPS, {})
 
 
 @pytest.mark.parametrize("name", ["discriminator_loss", "generator_loss", "d_real", "d_fake"])
 def test_mirrored_replicas_follow_one_device(losses, name):
-    one, two = losses["one_device"], losses["mirrored"]
-    assert (one["replicas"], two["replicas"]) == (1, 2)
+    one, two = losses
     assert len(one[name]) == STEPS
     np.testing.assert_allclose(two[name], one[name], atol=1e-4)
     assert np.ptp(one[name]) > 1e-3
+
+
+def test_reconstructing_replicas_follow_one_device():
+    # The distance of a replica's own codes is not the same on two.
+    fields = {
+        "method": {"name": "bsa"},
+        "bsa": {"emd": 0.0},
+        "training": {"accumulation": 2},
+    }
+    one, two = train_on_one_and_two(8, fields)
+    assert one.keys() == two.keys() == {"loss", "l1", "emd", "regularizer"}
+    for name, values in one.items():
+        assert len(values) == 8
+        np.testing.assert_allclose(two[name], values, atol=1e-4, err_msg=name)
+    assert np.ptp(one["l1"]) > 1e-3

@@ -13,24 +13,22 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
-from cgt_tf import config as configs  # noqa: E402
-from cgt_tf import config_checks  # noqa: E402
 from cgt_tf.data.image_set import ImageSet  # noqa: E402
 from cgt_tf.data.pipeline import distributed_batches  # noqa: E402
+from cgt_tf.methods import registry  # noqa: E402
 from cgt_tf.methods.base import DataSpec  # noqa: E402
-from cgt_tf.methods.cgan_transfer import CGANTransfer  # noqa: E402
-from cgt_tf.models.gan import create_gan  # noqa: E402
-from cgt_tf.models.spec import GanSpec  # noqa: E402
+from cgt_tf.networks.gan import create_gan  # noqa: E402
+from cgt_tf.networks.spec import GanSpec  # noqa: E402
 from cgt_tf.training.state import TrainState  # noqa: E402
-from cgt_tf.training.step import TrainStep  # noqa: E402
+from cgt_tf.training.step import StageStep, batches_per_step  # noqa: E402
 from cgt_tf.training.strategy import create_strategy  # noqa: E402
 
 
 def main(strategy_name: str, steps: int, fields: str = "{}") -> None:
-    config = configs.from_dict(json.loads(fields))
+    config = registry.config_from_dict(json.loads(fields))
     config.seed = 1
     config.training.batch_size = 8
-    config_checks.validate(config)
+    registry.validate(config)
     keras.utils.set_random_seed(0)
     strategy = create_strategy(strategy_name, config.training.batch_size)
     spec = GanSpec(
@@ -50,16 +48,17 @@ def main(strategy_name: str, steps: int, fields: str = "{}") -> None:
         ("a", "b"),
         "random",
     )
-    method = CGANTransfer(config)
+    method = registry.create_method(config)
     with strategy.scope():
         source = create_gan(spec, list("vwxyz"))
-        gan = method.build(source, DataSpec(images.class_names, 32))
-        (stage,) = method.stages()
-        state = TrainState(gan, stage, config)
+        networks = method.build((source,), DataSpec(images.class_names, 32))
+        method.prepare(networks, images)
+        (stage,) = method.stages(networks)
+        state = TrainState(networks, (stage,), config, method.averaged)
     batches = iter(distributed_batches(strategy, images, config.training.batch_size, 1, 0))
-    step = TrainStep(strategy, state, stage, config)
-    passes = config.training.d_steps * config.training.accumulation
-    records = [step([next(batches) for _ in range(passes)]) for _ in range(steps)]
+    step = StageStep(strategy, state, stage, config)
+    count = batches_per_step(stage)
+    records = [step([next(batches) for _ in range(count)]) for _ in range(steps)]
     losses = {name: [float(record[name]) for record in records] for name in records[0]}
     print(json.dumps({"replicas": strategy.num_replicas_in_sync, **losses}))
 

@@ -1,0 +1,55 @@
+"""A convolution with a kernel of its own for each class, as modulated kernels fold into."""
+
+import keras
+from keras import ops
+
+from cgt_tf.layers import resample
+
+
+class ClassKernelConv2D(keras.layers.Layer):
+    """Zero-padded 3x3 convolution, [B, H, W, C_in] -> [B, H', W', filters].
+
+    Each sample meets the mean of the classes' kernels under its class weights, a class' own kernel
+    for one-hot weights.
+
+    Args:
+        num_classes: K; the kernel is [K, 3, 3, C_in, filters], the bias [K, filters].
+        filters: output channels.
+        resample: None, or "up": after 2x nearest upsampling.
+    """
+
+    def __init__(self, num_classes, filters, *, resample=None, **kwargs):
+        super().__init__(**kwargs)
+        if resample not in (None, "up"):
+            raise ValueError(f"resample must be None or 'up', got {resample!r}")
+        self.num_classes = num_classes
+        self.filters = filters
+        self.resample = resample
+
+    def build(self, input_shape):
+        shape = (self.num_classes, 3, 3, input_shape[-1], self.filters)
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer="zeros")
+        shape = (self.num_classes, self.filters)
+        self.bias = self.add_weight(name="bias", shape=shape, initializer="zeros")
+
+    def call(self, x, condition, training=False):
+        del training
+        weights = condition.classes if condition.kernels is None else condition.kernels
+        if self.resample == "up":
+            x = resample.upsample_nearest(x)
+        _, height, width, channels = x.shape
+        kernels = ops.matmul(weights, ops.reshape(self.kernel, (self.num_classes, -1)))
+        kernels = ops.reshape(kernels, (-1, 9 * channels, self.filters))
+        # A product of matrices, as grouped convolutions have no gradient on CPUs.
+        patches = ops.image.extract_patches(x, 3, strides=1, padding="same")
+        patches = ops.reshape(patches, (-1, height * width, 9 * channels))
+        y = ops.reshape(ops.matmul(patches, kernels), (-1, height, width, self.filters))
+        return y + ops.matmul(weights, self.bias)[:, None, None, :]
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "filters": self.filters,
+            "resample": self.resample,
+        }

@@ -1,0 +1,177 @@
+"""The phases of a generator against a discriminator, with all options that the harness has."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from cgt_tf.config import Config
+from cgt_tf.methods.objectives import create_loss
+from cgt_tf.methods.phases import Adam, Pass, Phase, Stage, Terms, Trained
+from cgt_tf.methods.regularisers import lazy_r1
+
+# Streams of a pass' augmentation.
+REAL, FAKE = 1, 2
+# Mean sign of D(real), which the adaptive augmentation follows.
+D_SIGN = "d_sign"
+DISCRIMINATOR = "discriminator"
+
+
+class Judged(NamedTuple):
+    """What there is to see in a pass; of D's pass, real images come first, then as many generated.
+
+    Attributes:
+        labels: int32 [b], drawn uniformly for the generated images.
+        z: float32 [b, dim_z].
+        generated: `(images float32 [b, R, R, 3], endpoints)` of the generator.
+        judged: `(logits, endpoints)` of the discriminator on what the augmentation made of them.
+    """
+
+    labels: Any
+    z: Any
+    generated: tuple
+    judged: tuple
+
+
+class Adversarial:
+    """Hinge losses of both networks, with accumulation, augmentation, R1 and the loss ramp.
+
+    Args:
+        config: of the run.
+        frozen_blocks: of the discriminator, from the image side; None: as the config says.
+        generate: `generate(p, z, classes, training)` -> (images, endpoints), where a method puts
+            something before the generator; classes are labels int32 [b] or weights [b, K].
+        power_iteration: whether the generator's power vectors move; None: as in training.
+        terms: `terms(p, judged)` -> scalars by name that the generator's loss has besides.
+        discriminator_terms: the same of the discriminator's.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        frozen_blocks: int | None = None,
+        generate: Callable | None = None,
+        power_iteration: bool | None = None,
+        terms: Callable[[Pass, Judged], dict] | None = None,
+        discriminator_terms: Callable[[Pass, Judged], dict] | None = None,
+    ):
+        self._config = config
+        blocks = config.discriminator.freeze_blocks if frozen_blocks is None else frozen_blocks
+        self._patterns = discriminator_patterns(blocks)
+        self._loss = create_loss(config.training)
+        self._generate = generate or self._from_labels
+        self._power_iteration = power_iteration
+        self._terms = terms or _none
+        self._discriminator_terms = discriminator_terms or _none
+
+    def discriminator(self, generator_training: bool = True) -> Phase:
+        """D's updates of a step, on real images and as many generated ones.
+
+        Args:
+            generator_training: whether the generator's batch norm is in training mode.
+        """
+        training, optimizer = self._config.training, Adam.of(self._config.discriminator)
+
+        def loss(p: Pass) -> Terms:
+            return self._discriminator_loss(p, generator_training)
+
+        return Phase(
+            DISCRIMINATOR,
+            (Trained(DISCRIMINATOR, optimizer, self._patterns),),
+            loss,
+            updates=training.d_steps,
+            passes=training.accumulation,
+        )
+
+    def generator(self, trained: tuple[Trained, ...], name: str = "generator") -> Phase:
+        """One update of what generates."""
+        training = self._config.training
+        return Phase(
+            name,
+            trained,
+            self._generator_loss,
+            passes=training.generator_accumulation or training.accumulation,
+            images=False,
+        )
+
+    def single_stage(self, name: str, trained: tuple[Trained, ...]) -> tuple[Stage, ...]:
+        """A stage of `config.training.steps` steps of both networks, after D's warm-up if any."""
+        phases = (self.discriminator(), self.generator(trained))
+        return self.after_warm_up((Stage(name, self._config.training.steps, phases),))
+
+    def after_warm_up(self, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        """The stages, after one of D alone where `config.discriminator.warmup_steps` asks for it.
+
+        The generator is only sampled there.
+        """
+        steps = self._config.discriminator.warmup_steps
+        if not steps:
+            return stages
+        return (Stage("warm_up", steps, (self._warm_up_phase(),)), *stages)
+
+    def _warm_up_phase(self) -> Phase:
+        phase = self.discriminator(generator_training=False)
+        return Phase(phase.name, phase.trained, phase.loss, passes=phase.passes)
+
+    def _discriminator_loss(self, p: Pass, generator_training: bool) -> Terms:
+        fakes = self._fakes(p, generator_training)
+        reals, generated = p.augment(p.images, REAL), p.augment(fakes.generated[0], FAKE)
+        outputs = p.networks.discriminator(
+            tf.concat([reals, generated], axis=0),
+            tf.concat([p.labels, fakes.labels], axis=0),
+            training=True,
+        )
+        terms = {"discriminator_loss": self._loss.discriminator(*outputs, p.step)}
+        training = self._config.training
+        if training.r1_gamma:
+            terms["r1"] = lazy_r1(
+                lambda images: self._logits(p, images, p.labels),
+                p.images,
+                p.update,
+                training.r1_gamma,
+                training.r1_every,
+            )
+        terms |= self._discriminator_terms(p, fakes._replace(judged=outputs))
+        real, fake = tf.split(self._loss.combined(*outputs, p.step), 2)
+        return Terms(
+            terms,
+            {
+                "d_real": tf.reduce_mean(real),
+                "d_fake": tf.reduce_mean(fake),
+                D_SIGN: tf.reduce_mean(tf.sign(real)),
+            },
+        )
+
+    def _logits(self, p: Pass, images, labels):
+        """D(x, y) of real images, without moving its power vectors."""
+        outputs = p.networks.discriminator(p.augment(images, REAL), labels, training=False)
+        return self._loss.combined(*outputs, p.step)
+
+    def _generator_loss(self, p: Pass) -> Terms:
+        fakes = self._fakes(p, training=True)
+        seen = p.augment(fakes.generated[0], FAKE)
+        outputs = p.networks.discriminator(seen, fakes.labels, training=True)
+        loss = self._loss.generator(*outputs, p.step)
+        return Terms({"generator_loss": loss, **self._terms(p, fakes._replace(judged=outputs))})
+
+    def _fakes(self, p: Pass, training: bool) -> Judged:
+        spec = p.networks.spec
+        z, labels = p.draws.latents(spec.dim_z, spec.num_classes)
+        classes = self._loss.generator_classes(labels, spec.num_classes, p.step)
+        return Judged(labels, z, self._generate(p, z, classes, training), ())
+
+    def _from_labels(self, p: Pass, z, classes, training: bool):
+        power_iteration = training if self._power_iteration is None else self._power_iteration
+        return p.networks.generator(z, classes, training=training, power_iteration=power_iteration)
+
+
+def discriminator_patterns(frozen_blocks: int) -> tuple[str, ...]:
+    """Patterns of D's trained variables: all but its first blocks and the attentions after them."""
+    frozen = "|".join(str(i) for i in range(frozen_blocks))
+    return (rf"(?!(block|attention)_({frozen})/).*",) if frozen else (".*",)
+
+
+def _none(p: Pass, judged: Judged) -> dict:
+    del p, judged
+    return {}

@@ -1,0 +1,106 @@
+"""Adversarial losses: which of a discriminator's outputs enter the hinge, and with what weight.
+
+The hinge losses are tensorflow-gan's (Lim & Ye, 2017; SAGAN, BigGAN).
+"""
+
+import tensorflow as tf
+
+from cgt_tf import tfgan
+from cgt_tf.config import TrainingConfig
+
+
+def hinge_discriminator_loss(real_logits, fake_logits):
+    """Mean over the batch of relu(1 - D(real)) + relu(1 + D(fake))."""
+    return tfgan.losses().wasserstein_hinge_discriminator_loss(
+        real_logits, fake_logits, reduction=tf.compat.v1.losses.Reduction.SUM_OVER_BATCH_SIZE
+    )
+
+
+def hinge_generator_loss(fake_logits):
+    """Mean over the batch of -D(fake)."""
+    return tfgan.losses().wasserstein_hinge_generator_loss(
+        fake_logits, reduction=tf.compat.v1.losses.Reduction.SUM_OVER_BATCH_SIZE
+    )
+
+
+def linear_ramp(step, start: int, end: int) -> tf.Tensor:
+    """0 up to step `start`, 1 from step `end`, linear in between; float32."""
+    share = (tf.cast(step, tf.float32) - start) / (end - start)
+    return tf.clip_by_value(share, 0.0, 1.0)
+
+
+class AdversarialLoss:
+    """The hinge loss of D(x, y) as a whole; values are means over the batch.
+
+    Args of all functions:
+        logits, endpoints: what a discriminator returned.
+        step: int64, steps of the run that are done.
+    """
+
+    def generator_classes(self, labels, num_classes: int, step):
+        """What the generator is given in training for labels int32 [B]: these, or class weights."""
+        del num_classes, step
+        return labels
+
+    def parts(self, logits, endpoints, step) -> dict[str, tuple]:
+        """(weight, float32 [B]) by name: the terms of what a discriminator returned."""
+        del endpoints, step
+        return {"logits": (1.0, logits)}
+
+    def combined(self, logits, endpoints, step):
+        """D(x, y) as it is reported, penalised and counted, float32 [B]."""
+        return sum(weight * part for weight, part in self.parts(logits, endpoints, step).values())
+
+    def discriminator(self, logits, endpoints, step):
+        """Loss of a batch of real images followed by as many generated ones."""
+        return sum(
+            weight * hinge_discriminator_loss(*tf.split(part, 2))
+            for weight, part in self.parts(logits, endpoints, step).values()
+        )
+
+    def generator(self, logits, endpoints, step):
+        """Loss of a batch of generated images."""
+        return sum(
+            weight * hinge_generator_loss(part)
+            for weight, part in self.parts(logits, endpoints, step).values()
+        )
+
+
+class RampedLoss(AdversarialLoss):
+    """Unconditional loss first; the class-conditional loss is then added gradually.
+
+    Few images a class collapse a conditional GAN where an unconditional one still trains
+    (Shahbazi et al., "Collapse by Conditioning", ICLR 2022: Transitional-cGAN, L_u + lambda L_c,
+    lambda linear from 0 to 1, in the generator FC(z) + lambda f(c)). Here D's w h + b and <v_y, h>
+    are the two outputs, each with a hinge of its own, and lambda scales what a class has alone in
+    the generator's norms and embeddings: scores and residuals, not latents and common biases.
+
+    In training only: samples and exports see the generator with its classes in full, and so do
+    scores, which is why there are none before the ramp's end.
+
+    Args:
+        start, end: steps where lambda leaves 0 and reaches 1.
+        scale_classes: whether the generator's class part is scaled as well.
+    """
+
+    def __init__(self, start: int, end: int, scale_classes: bool = True):
+        self._start, self._end = start, end
+        self._scale_classes = scale_classes
+
+    def generator_classes(self, labels, num_classes: int, step):
+        if not self._scale_classes:
+            return labels
+        return linear_ramp(step, self._start, self._end) * tf.one_hot(labels, num_classes)
+
+    def parts(self, logits, endpoints, step):
+        return {
+            "unconditional": (1.0, endpoints["unconditional"]),
+            "projection": (linear_ramp(step, self._start, self._end), endpoints["projection"]),
+        }
+
+
+def create_loss(config: TrainingConfig) -> AdversarialLoss:
+    """The adversarial loss of a run."""
+    if config.ramp_end:
+        return RampedLoss(config.ramp_start, config.ramp_end, config.ramp_generator)
+    return AdversarialLoss()

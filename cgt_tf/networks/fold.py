@@ -1,0 +1,180 @@
+"""Folding: a generator with its spectral norms, embeddings and similarities multiplied out.
+
+Used when a source is loaded for transfer (spectral norm is folded once, so that pseudo-classes keep
+the scale they were trained at: methods in the code that divide them again shrink the prior up to
+16 times) and when a generator is exported.
+"""
+
+import dataclasses
+
+import numpy as np
+from keras import ops
+
+from cgt_tf.layers.conditional_batch_norm import FoldedOffsets, TableBatchNorm
+from cgt_tf.networks.biggan import BaseGenerator
+from cgt_tf.networks.conditioning import truncation_weights
+from cgt_tf.networks.gan import create_generator
+from cgt_tf.networks.spec import GanSpec
+
+_STATISTICS = ("moving_mean", "moving_variance")
+
+
+@dataclasses.dataclass(frozen=True)
+class NormState:
+    """One conditional norm, folded.
+
+    Attributes:
+        offsets: NumPy arrays of every class; with D domains the latent projections are those of
+            the domains one after the other, [D dim, C].
+        moving_mean, moving_variance: [D, T, C] for D domains and T levels of truncation, each 1
+            where there is but one.
+    """
+
+    offsets: FoldedOffsets
+    moving_mean: np.ndarray
+    moving_variance: np.ndarray
+
+
+def fold_norms(generator: BaseGenerator, raw: bool = False) -> list[NormState]:
+    """Every conditional norm of a generator, in network order.
+
+    With `raw` a source's spectral norms are left out, as the authors of cGANTransfer do.
+    """
+    embedding = generator.class_embedding
+    table = None if embedding is None else embedding.table()
+    options = {"raw": True} if raw else {}
+    states = []
+    for norm in generator.conditional_norms():
+        offsets = (
+            None if x is None else ops.convert_to_numpy(x) for x in norm.fold(table, **options)
+        )
+        states.append(NormState(FoldedOffsets(*offsets), *statistics(generator.spec, norm)))
+    return states
+
+
+def statistics(spec: GanSpec, norm) -> list[np.ndarray]:
+    """Moving mean and variance of a norm, each [D, T, C]; see `NormState`."""
+    shape = (max(len(spec.domain_classes), 1), max(len(spec.truncation_grid), 1), norm.channels)
+    return [ops.convert_to_numpy(getattr(norm, name)).reshape(shape) for name in _STATISTICS]
+
+
+def statistics_at(spec: GanSpec, norm, truncation: float, domain: int = 0) -> list[np.ndarray]:
+    """Moving mean and variance [C] of a norm at a truncation, in one domain."""
+    rows = [x[domain] for x in statistics(spec, norm)]
+    if not spec.truncation_grid:
+        return [x[0] for x in rows]
+    weights = ops.convert_to_numpy(truncation_weights(truncation, spec.truncation_grid))
+    return [(weights @ x)[0] for x in rows]
+
+
+def parameters_per_class(generator: BaseGenerator) -> int:
+    """What each class takes in a folded generator: a row of every norm, and of an embedding.
+
+    14,784 for BigGAN at 128x128 and 3,072 for the published CIFAR network, however many there are.
+    """
+    rows = 2 * sum(norm.channels for norm in generator.conditional_norms())
+    return rows + (generator.spec.shared_dim if generator.spec.deep else 0)
+
+
+def copy_unconditional(
+    source: BaseGenerator, target: BaseGenerator, truncation: float = 1.0
+) -> None:
+    """Copies all that does not depend on the class, from one generator to another.
+
+    That is the linear layer, convolutions, attention, and gain, bias and statistics of the output
+    norm (statistics at a truncation and of the first domain, where `target` keeps one set).
+    Spectral norms are divided out where `target` has none.
+    """
+    for old, new in zip(source.spectral_layers(), target.spectral_layers(), strict=True):
+        new.kernel.assign(old.kernel if new.spectral_norm else old.normalized_kernel(False))
+        if new.spectral_norm and old.spectral_norm:
+            new.u.assign(old.u)
+        if new.use_bias:
+            new.bias.assign(old.bias)
+    for key, attention in target.attentions.items():
+        attention.gain.assign(source.attentions[key].gain)
+    old, new = source.output_norm, target.output_norm
+    new.gain.assign(old.gain)
+    new.bias.assign(old.bias)
+    if not new.statistics:
+        copy_statistics(source, target, truncation)
+
+
+def copy_all(source: BaseGenerator, target: BaseGenerator) -> None:
+    """Copies every variable by path, but for statistics that differ in their number of rows."""
+    values = {_name(v): v for v in source.variables}
+    for variable in target.variables:
+        value = values[_name(variable)]
+        if value.shape == variable.shape:
+            variable.assign(value)
+        elif variable.name not in _STATISTICS:
+            raise ValueError(f"{variable.path}: expected {variable.shape}, got {value.shape}")
+
+
+def _name(variable) -> str:
+    return variable.path.partition("/")[2]
+
+
+def copy_statistics(source: BaseGenerator, target: BaseGenerator, truncation: float) -> None:
+    """Sets one-row statistics of all norms from a source's at a truncation (its first domain)."""
+    pairs = zip(_all_norms(source), _all_norms(target), strict=True)
+    for old, new in pairs:
+        values = statistics_at(source.spec, old, truncation)
+        for name, value in zip(_STATISTICS, values, strict=True):
+            getattr(new, name).assign(value)
+
+
+def _all_norms(generator: BaseGenerator) -> list:
+    return [*generator.conditional_norms(), generator.output_norm]
+
+
+def folded_generator(specs: list[GanSpec]) -> BaseGenerator:
+    """A folded generator of the classes of all specs, domain by domain; its weights are zeros."""
+    return create_generator(_folded_spec(specs), initializer="zeros")
+
+
+def fold_into(folded: BaseGenerator, generators: list[BaseGenerator]) -> None:
+    """Folds the generators' present weights into one that `folded_generator` made of their specs.
+
+    Weights that do not depend on the class are taken from the last.
+    """
+    copy_unconditional(generators[-1], folded)
+    if folded.class_embedding is not None:
+        tables = [ops.convert_to_numpy(g.class_embedding.table()) for g in generators]
+        folded.class_embedding.kernel.assign(np.concatenate(tables))
+    values = [statistics(g.spec, g.output_norm) for g in generators]
+    _assign_statistics(folded.spec, folded.output_norm, values)
+    states = zip(*(fold_norms(generator) for generator in generators), strict=True)
+    for norm, parts in zip(folded.conditional_norms(), states, strict=True):
+        values = [(state.moving_mean, state.moving_variance) for state in parts]
+        _assign_statistics(folded.spec, norm, values)
+        _assign_offsets(norm, [state.offsets for state in parts])
+
+
+def _assign_statistics(spec: GanSpec, norm, values: list) -> None:
+    """Stacks [D, T, C] statistics; a generator without levels of truncation repeats its row."""
+    levels = max(len(spec.truncation_grid), 1)
+    for name, parts in zip(_STATISTICS, zip(*values, strict=True), strict=True):
+        parts = [np.broadcast_to(x, (len(x), levels, norm.channels)) for x in parts]
+        getattr(norm, name).assign(np.concatenate(parts).reshape(-1, norm.channels))
+
+
+def _folded_spec(specs: list[GanSpec]) -> GanSpec:
+    counts = [count for spec in specs for count in spec.domain_classes or (spec.num_classes,)]
+    grids = [spec.truncation_grid for spec in specs if spec.truncation_grid]
+    return dataclasses.replace(
+        specs[0],
+        num_classes=sum(counts),
+        domain_classes=tuple(counts),
+        truncation_grid=grids[0] if grids else (),
+        # BigGAN-deep's first layer sees the embedding, which no table of offsets replaces.
+        shared_dim=specs[0].shared_dim if specs[0].deep else 0,
+    )
+
+
+def _assign_offsets(norm: TableBatchNorm, offsets: list[FoldedOffsets]) -> None:
+    variables = {"scale": norm.scale_table, "shift": norm.shift_table}
+    if norm.latent_dim:
+        variables |= {"scale_latent": norm.scale_latent, "shift_latent": norm.shift_latent}
+    for field, variable in variables.items():
+        variable.assign(np.concatenate([getattr(offset, field) for offset in offsets]))

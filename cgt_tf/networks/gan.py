@@ -1,0 +1,62 @@
+"""A generator and its discriminator with what names and shapes them."""
+
+import dataclasses
+import functools
+
+from cgt_tf.errors import InputError
+from cgt_tf.layers.class_kernels import ClassKernelConv2D
+from cgt_tf.networks.biggan import BaseGenerator, Generator
+from cgt_tf.networks.biggan_deep import DeepGenerator
+from cgt_tf.networks.discriminator import Discriminator
+from cgt_tf.networks.mined import AffineMiner
+from cgt_tf.networks.spec import GanSpec
+
+
+@dataclasses.dataclass
+class Gan:
+    """A generator with its spec, class names, and a discriminator where one is at hand.
+
+    Attributes:
+        spec: shape of both networks.
+        generator: see `networks.biggan`; `gan.generator(z, labels)` -> (images, endpoints).
+        discriminator: see `networks.discriminator`, or None.
+        class_names: one name for each class, in label order.
+    """
+
+    spec: GanSpec
+    generator: BaseGenerator
+    discriminator: Discriminator | None
+    class_names: list[str]
+
+    def __post_init__(self):
+        if len(self.class_names) != self.spec.num_classes:
+            raise InputError(
+                f"expected {self.spec.num_classes} class names, one a class of the spec, "
+                f"got {len(self.class_names)}"
+            )
+
+
+def create_generator(spec: GanSpec, **options) -> BaseGenerator:
+    """The generator of a spec's architecture and wrapper, built; see `BaseGenerator`'s options."""
+    if spec.wrapper == "mined":
+        options.setdefault("miner", AffineMiner(spec, name="miner"))
+    if spec.wrapper == "modulated":
+        options.setdefault("conv", functools.partial(ClassKernelConv2D, spec.num_classes))
+    generator = (DeepGenerator if spec.deep else Generator)(spec, **options)
+    generator.build((None, spec.dim_z))
+    return generator
+
+
+def create_discriminator(spec: GanSpec, **options) -> Discriminator:
+    """The discriminator of a spec, built; see `Discriminator` for the options."""
+    discriminator = Discriminator(spec, **options)
+    discriminator.build((None, spec.resolution, spec.resolution, 3))
+    return discriminator
+
+
+def create_gan(
+    spec: GanSpec, class_names: list[str], *, fused: bool = True, embedding_gain: float = 1.0
+) -> Gan:
+    """A freshly initialised GAN of a spec; see `BaseGenerator` for the options."""
+    generator = create_generator(spec, fused=fused, embedding_gain=embedding_gain)
+    return Gan(spec, generator, create_discriminator(spec, fused=fused), list(class_names))

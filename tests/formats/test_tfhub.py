@@ -1,0 +1,229 @@
+"""Modules of TF-Hub: what is inferred, chosen, refused."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cgt_tf.errors import InputError
+from cgt_tf.formats import hub_module, tfhub_rules
+from cgt_tf.formats.imagenet import imagenet_class_names
+from cgt_tf.formats.tfhub import read_tfhub
+from cgt_tf.runs.handles import read_source
+
+GOLDENS = Path(__file__).parents[1] / "goldens"
+V1, DEEP = GOLDENS / "hub_v1_tiny", GOLDENS / "hub_deep_tiny"
+PREFIX = "variables/variables"
+
+
+@pytest.fixture
+def module(tmp_path):
+    return Path(shutil.copytree(V1, tmp_path / "module"))
+
+
+def rewrite(directory, change):
+    """Saves the module's variables again after `change(dict of arrays)`."""
+    tensors = hub_module.read_variables(directory)
+    change(tensors)
+    path = str(directory / PREFIX)
+    for file in directory.glob(f"{PREFIX}.*"):
+        file.unlink()
+    tf.raw_ops.SaveV2(
+        prefix=path,
+        tensor_names=list(tensors),
+        shape_and_slices=[""] * len(tensors),
+        tensors=[tf.constant(value) for value in tensors.values()],
+    )
+
+
+@pytest.mark.parametrize("directory", [V1, DEEP], ids=["v1", "deep"])
+def test_every_variable_of_the_module_is_accounted_for(directory):
+    imported = read_tfhub(str(directory))
+    names = {line.source for line in imported.report}
+    variables = hub_module.read_variables(directory)
+    assert variables.keys() <= names
+    tables = names - variables.keys()
+    assert len(tables) == 2 * len(tfhub_rules.norm_scopes(imported.spec))
+    read = [line for line in imported.report if line.target]
+    assert len(read) == len(imported.generator.variables)
+    assert imported.discriminator is None
+    assert imported.provenance["weights"] == "ema"
+
+
+def test_a_prefix_of_all_names_is_dropped(module):
+    def add_prefix(tensors):
+        for name in list(tensors):
+            tensors[f"module/{name}"] = tensors.pop(name)
+
+    rewrite(module, add_prefix)
+    imported = read_tfhub(str(module))
+    expected = read_tfhub(str(V1))
+    for variable, other in zip(
+        imported.generator.variables, expected.generator.variables, strict=True
+    ):
+        np.testing.assert_array_equal(variable, other)
+
+
+def test_raw_weights_are_the_other_copy():
+    tensors = hub_module.read_variables(V1)
+    raw, ema = (read_tfhub(str(V1), weights=weights) for weights in ("raw", "ema"))
+    np.testing.assert_array_equal(raw.generator.linear.kernel, tensors["Generator/G_Z/G_linear/w"])
+    name = "Generator/G_Z/G_linear/w/ema_b999900"
+    np.testing.assert_array_equal(ema.generator.linear.kernel, tensors[name])
+
+
+def test_raw_weights_that_a_module_lacks_are_an_error():
+    with pytest.raises(InputError, match=r"expected the variables of .*missing 'Generator"):
+        read_tfhub(str(DEEP), weights="raw")
+
+
+def test_epsilons():
+    assert read_tfhub(str(V1)).generator.output_norm.epsilon == 1e-4
+    changed = read_tfhub(str(V1), bn_eps=1e-3, sn_eps=1e-2)
+    assert changed.generator.output_norm.epsilon == 1e-3
+    assert changed.generator.linear.sn_eps == 1e-2
+
+
+@pytest.mark.parametrize(
+    ("channels", "side"), [((16, 16, 8, 8, 4, 2, 1), 128), ((16, 16, 8, 8, 4, 2, 1, 1), 64)]
+)
+def test_attention_is_placed_by_its_channels(channels, side):
+    """256x256: 128x128 behind the 2 ch block; 512x512: 64x64 behind the 4 ch block."""
+    widths = [8 * c for c in channels]
+    attended = widths[{128: 5, 64: 4}[side]]
+    blocks = len(widths) - 1
+    shapes = {
+        "linear/w": (10, 128),
+        "Generator/G_Z/G_linear/w": (20, 16 * widths[0]),
+        "Generator/attention/theta/w": (1, 1, attended, attended // 8),
+    }
+    for i in range(blocks):
+        scope = f"Generator/GBlock_{i}" if i else "Generator/GBlock"
+        shapes[f"{scope}/conv0/w"] = (3, 3, widths[i], widths[i + 1])
+    spec = tfhub_rules.infer_spec(shapes)
+    assert spec.g_attention == (side,)
+    assert spec.dim_z == 20 * (blocks + 1)
+    assert spec.resolution == 4 * 2**blocks
+
+
+def test_accumulated_sums_are_divided_by_their_count(module, monkeypatch):
+    def accumulate(tensors):
+        scope = "Generator/GBlock/CrossReplicaBN"
+        tensors[f"{scope}/accumulation_counter"] = np.float32(4)
+        for name in ("accumulated_mean", "accumulated_var"):
+            tensors[f"{scope}/{name}"] = 4 * tensors[f"{scope}/{name}"]
+
+    rewrite(module, accumulate)
+    assert read_tfhub(str(module)).spec.truncation_grid
+    monkeypatch.setattr(hub_module.Constants, "stacked_tables", lambda self: {})
+    norms = [read_tfhub(str(path)).generator.blocks[0].norm1 for path in (module, V1)]
+    np.testing.assert_array_equal(norms[0].moving_mean, norms[1].moving_mean)
+
+
+def test_tables_that_do_not_end_in_the_accumulated_statistics_are_not_trusted(module):
+    def shift(tensors):
+        name = "Generator/GBlock/CrossReplicaBN/accumulated_mean"
+        tensors[name] = tensors[name] + 1
+
+    rewrite(module, shift)
+    imported = read_tfhub(str(module))
+    assert imported.spec.truncation_grid == ()
+
+
+# Bad input.
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda d: shutil.rmtree(d / "variables"), "a checkpoint at"),
+        (lambda d: (d / f"{PREFIX}.index").write_bytes(b"x" * 99), "a checkpoint at"),
+        (
+            lambda d: (d / f"{PREFIX}.data-00000-of-00001").write_bytes(
+                (V1 / f"{PREFIX}.data-00000-of-00001").read_bytes()[:100_000]
+            ),
+            "a checkpoint at",
+        ),
+        (lambda d: (d / "saved_model.pb").unlink(), "a graph at"),
+        (lambda d: (d / "saved_model.pb").write_bytes(b"\xff" * 50), "a graph at"),
+        (lambda d: (d / "saved_model.pb").write_bytes(b""), "expected a graph in"),
+        (lambda d: rewrite(d, lambda t: t.pop("linear/w/ema_b999900")), "missing 'linear/w'"),
+        # The raw copy of a variable does not stand in for the averaged one.
+        (
+            lambda d: rewrite(d, lambda t: t.pop("Generator/GBlock/conv0/b/ema_b999900")),
+            r"1 missing: Generator/GBlock/conv0/b/ema_\*",
+        ),
+        (
+            lambda d: rewrite(d, lambda t: t.pop("Generator/GBlock_2/conv1/u0")),
+            "1 missing: Generator/GBlock_2/conv1/u0",
+        ),
+        (
+            lambda d: rewrite(d, lambda t: t.update({"Generator/extra": np.float32(1)})),
+            "1 unexplained: Generator/extra",
+        ),
+        (
+            lambda d: rewrite(
+                d,
+                lambda t: t.update(
+                    {"Generator/GBlock/conv1/w/ema_b999900": np.zeros((3, 3, 2, 2), np.float32)}
+                ),
+            ),
+            "1 shapes do not fit: Generator/GBlock/conv1/w/ema",
+        ),
+    ],
+)
+def test_damaged_modules(module, damage, message):
+    damage(module)
+    with pytest.raises(InputError, match=message) as error:
+        read_tfhub(str(module))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("handle", ["tfhub:nowhere", "tfhub:", "hub:x", "nonsense"])
+def test_wrong_handles(handle):
+    with pytest.raises(InputError, match="expected"):
+        read_source(handle)
+
+
+def test_another_kind_of_module(tmp_path):
+    path = str(tmp_path / "other")
+    module = tf.Module()
+    module.v = tf.Variable(1.0)
+    tf.saved_model.save(module, path)
+    with pytest.raises(InputError, match="expected the variables of a BigGAN"):
+        read_tfhub(path)
+
+
+def test_an_unknown_choice_of_weights():
+    with pytest.raises(InputError, match="expected weights ema or raw, got 'best'"):
+        read_tfhub(str(V1), weights="best")
+
+
+def test_class_names_of_imagenet_are_its_1000_different_ones():
+    names = imagenet_class_names()
+    assert len(names) == len(set(names)) == 1000
+    assert names[0] == "tench"
+    assert names[134] == "crane (n02012849)"
+    assert all(name and "," not in name for name in names)
+
+
+@pytest.mark.parametrize(
+    "handle", ["deepmind/biggan-128/2", "https://tfhub.dev/deepmind/biggan-128/2"]
+)
+def test_published_handles_go_through_tensorflow_hub(handle, monkeypatch):
+    asked = []
+    monkeypatch.setattr("tensorflow_hub.resolve", lambda url: asked.append(url) or str(V1))
+    assert read_source(f"tfhub:{handle}").spec.num_classes == 12
+    assert asked == ["https://tfhub.dev/deepmind/biggan-128/2"]
+
+
+def test_a_download_that_fails_is_one_line(monkeypatch):
+    def offline(url):
+        raise OSError("no route\nto host")
+
+    monkeypatch.setattr("tensorflow_hub.resolve", offline)
+    with pytest.raises(InputError, match="got no route: connect to the network") as error:
+        read_tfhub("deepmind/biggan-128/2")
+    assert "\n" not in str(error.value)

@@ -1,0 +1,25 @@
+"""A method whose networks have one block at 8x8 pixels."""
+
+from cgt_tf.methods.base import Networks
+from cgt_tf.methods.scratch import Scratch
+from cgt_tf.networks.gan import create_gan
+from cgt_tf.networks.spec import GanSpec
+
+CLASS_NAMES = ("a", "b", "c")
+
+
+class TinyScratch(Scratch):
+    """Training from scratch with networks that no published table has."""
+
+    def build(self, sources, target):
+        spec = GanSpec(
+            resolution=8,
+            num_classes=len(target.class_names),
+            dim_z=8,
+            g_widths=(4, 4),
+            d_widths=(4, 4),
+            d_halvings=1,
+            hierarchical=True,
+            shared_dim=4,
+        )
+        return Networks.of(create_gan(spec, list(target.class_names)))
