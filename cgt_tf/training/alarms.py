@@ -22,7 +22,7 @@ class LogitGap:
         for record in records:
             if LOGIT_GAP in record:
                 self._parts.clear()
-            elif "warmup_step" not in record:
+            else:
                 self.add(record)
 
     def add(self, record: dict) -> None:

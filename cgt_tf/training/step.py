@@ -172,6 +172,11 @@ class StageStep:
                     f"{variable_name(variable)}, which it trains"
                 )
         scalars = {**terms.minimized, **terms.reported}
+        if len(scalars) > _MOST_SCALARS:
+            raise ValueError(
+                f"expected at most {_MOST_SCALARS} scalars of the phase {phase.name}, got "
+                f"{len(scalars)}"
+            )
         names[:] = scalars
         shares = [tf.cast(value, tf.float32) * share for value in scalars.values()]
         padded = tf.pad(tf.stack(shares), [[0, _MOST_SCALARS - len(shares)]])
