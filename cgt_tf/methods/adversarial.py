@@ -1,5 +1,6 @@
 """The phases of a generator against a discriminator, with all options that the harness has."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -108,11 +109,8 @@ class Adversarial:
         steps = self._config.discriminator.warmup_steps
         if not steps:
             return stages
-        return (Stage("warm_up", steps, (self._warm_up_phase(),)), *stages)
-
-    def _warm_up_phase(self) -> Phase:
-        phase = self.discriminator(generator_training=False)
-        return Phase(phase.name, phase.trained, phase.loss, passes=phase.passes)
+        alone = dataclasses.replace(self.discriminator(generator_training=False), updates=1)
+        return (Stage("warm_up", steps, (alone,)), *stages)
 
     def _discriminator_loss(self, p: Pass, generator_training: bool) -> Terms:
         fakes = self._fakes(p, generator_training)

@@ -123,11 +123,6 @@ class CGANTransfer(TransferMethod):
     def keeps_old_classes(self) -> bool:
         return FINE_TUNE not in self.settings.stages
 
-    @property
-    def source_names(self) -> list[str]:
-        """The old classes, in the order of the scores; after `build`."""
-        return self._source.class_names
-
     def build(self, sources: Sequence["Gan"], target: DataSpec) -> Networks:
         from cgt_tf.methods import fine_tuning, propagation, transfer
         from cgt_tf.networks.gan import Gan

@@ -158,7 +158,7 @@ class TrainingRun:
                     if due:
                         around(step, stage)
                     log.restart_interval()
-                if self.state.stopped_early:
+                if due and self.state.stopped_early:
                     break
 
     def batches(self, span: Span, start: int) -> Iterator:
