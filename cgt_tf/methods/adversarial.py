@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from cgt_tf.config import Config
-from cgt_tf.methods.objectives import create_loss
+from cgt_tf.methods.objectives import AdversarialLoss, create_loss
 from cgt_tf.methods.phases import Adam, Pass, Phase, Stage, Terms, Trained
 from cgt_tf.methods.regularisers import lazy_r1
 
@@ -35,10 +35,11 @@ class Judged(NamedTuple):
 
 
 class Adversarial:
-    """Hinge losses of both networks, with accumulation, augmentation, R1 and the loss ramp.
+    """Losses of both networks, with accumulation, augmentation, R1 and the loss ramp.
 
     Args:
         config: of the run.
+        loss: of both; None: the hinge, ramped where the config says so, see `create_loss`.
         frozen_blocks: of the discriminator, from the image side; None: as the config says.
         generate: `generate(p, z, classes, training)` -> (images, endpoints), where a method puts
             something before the generator; classes are labels int32 [b] or weights [b, K].
@@ -51,6 +52,7 @@ class Adversarial:
         self,
         config: Config,
         *,
+        loss: AdversarialLoss | None = None,
         frozen_blocks: int | None = None,
         generate: Callable | None = None,
         power_iteration: bool | None = None,
@@ -59,8 +61,8 @@ class Adversarial:
     ):
         self._config = config
         blocks = config.discriminator.freeze_blocks if frozen_blocks is None else frozen_blocks
-        self._patterns = discriminator_patterns(blocks)
-        self._loss = create_loss(config.training)
+        self._loss = loss or create_loss(config.training)
+        self._patterns = discriminator_patterns(blocks, self._loss.unused)
         self._generate = generate or self._from_labels
         self._power_iteration = power_iteration
         self._terms = terms or _none
@@ -164,10 +166,17 @@ class Adversarial:
         return p.networks.generator(z, classes, training=training, power_iteration=power_iteration)
 
 
-def discriminator_patterns(frozen_blocks: int) -> tuple[str, ...]:
-    """Patterns of D's trained variables: all but its first blocks and the attentions after them."""
+def discriminator_patterns(frozen_blocks: int, unused: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Patterns of D's trained variables: all but its first blocks and the attentions after them.
+
+    Args:
+        frozen_blocks: how many.
+        unused: further layers that are not trained.
+    """
     frozen = "|".join(str(i) for i in range(frozen_blocks))
-    return (rf"(?!(block|attention)_({frozen})/).*",) if frozen else (".*",)
+    left_out = [rf"(block|attention)_({frozen})/"] if frozen else []
+    left_out += [f"{layer}/" for layer in unused]
+    return (rf"(?!{'|'.join(left_out)}).*",) if left_out else (".*",)
 
 
 def _none(p: Pass, judged: Judged) -> dict:

@@ -1,5 +1,7 @@
 """Frozen blocks of the discriminator: which variables, and that nothing in them moves."""
 
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -57,6 +59,17 @@ def test_more_than_nine_blocks_are_told_apart():
     trained = [variable_name(v) for v in select_variables(variables, (pattern,))]
     assert trained == ["block_10/a", "attention_12/a", "linear/a"]
     assert discriminator_patterns(0) == (".*",)
+
+
+def test_heads_without_a_loss_are_left_out():
+    names = ["block_0/conv1/kernel", "block_1/conv1/kernel", "linear/bias", "class_projection/u"]
+    for blocks, unused, expected in (
+        (0, ("linear",), [0, 1, 3]),
+        (1, ("class_projection",), [1, 2]),
+    ):
+        (pattern,) = discriminator_patterns(blocks, unused)
+        found = [i for i, name in enumerate(names) if re.fullmatch(pattern, name)]
+        assert found == expected
 
 
 @pytest.mark.parametrize("resolution, expected", [(128, 3), (32, 2)])

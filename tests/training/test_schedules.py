@@ -156,6 +156,26 @@ def test_the_ramp_scales_the_generators_classes():
         assert loss.generator_classes(labels, 3, 0) is labels
 
 
+def softplus(x):
+    return np.log1p(np.exp(np.float64(x)))
+
+
+@pytest.mark.parametrize("head", ["logits", "unconditional", "projection"])
+def test_softplus_of_any_head(outputs, head):
+    logits, parts = outputs
+    part = {"logits": logits, **parts}[head].numpy()
+    loss = objectives.create_loss(TrainingConfig(), "softplus", head)
+    expected = softplus(-part[:2]).mean() + softplus(part[2:]).mean()
+    np.testing.assert_allclose(loss.discriminator(*outputs, 0), expected, rtol=1e-6)
+    np.testing.assert_allclose(loss.generator(*outputs, 0), softplus(-part).mean(), rtol=1e-6)
+    np.testing.assert_array_equal(loss.combined(*outputs, 0), part)
+
+
+def test_a_ramp_needs_both_heads():
+    with pytest.raises(InputError, match="got unconditional alone"):
+        objectives.create_loss(TrainingConfig(ramp_end=20), "hinge", "unconditional")
+
+
 @pytest.mark.parametrize("ramp_generator", [True, False])
 def test_the_class_tables_wait_for_the_ramp(make_run, config, ramp_generator):
     config.training.ramp_start, config.training.ramp_end = 2, 3
