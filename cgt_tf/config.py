@@ -5,6 +5,7 @@ declared in the method's file; `methods.registry` puts both together.
 """
 
 import dataclasses
+from typing import get_args, get_type_hints
 
 from cgt_tf.errors import InputError
 
@@ -21,6 +22,20 @@ COMMON_KNOBS = (
     *("source", "data.train", "data.heldout", "data.classes", "data.images_per_class"),
     *("method.name", "training.steps", "training.batch_size", "evaluation.features", "seed"),
 )
+
+# What may change when a run is resumed, as beginnings of knobs' names, and what its scores depend
+# on among these.
+CHANGEABLE = (
+    *("evaluation.", "data.heldout", "data.cache_dir"),
+    *("training.steps", "training.strategy", "training.on_divergence"),
+    *("training.log_every", "training.sample_every", "training.checkpoint_every"),
+    "training.collapse_share",
+)
+SCORE_KNOBS = (
+    *("data.heldout", "evaluation.features", "evaluation.protocol", "evaluation.num_samples"),
+    *("evaluation.labels", "evaluation.truncation", "evaluation.standing_batches"),
+)
+DIVERGENCE = ("stop", "reduce_lr")
 
 
 def knob(default, help_text: str):
@@ -130,6 +145,9 @@ class TrainingConfig:
     collapse_share: float = knob(
         0.3, "alarm below this variance_ratio (of evaluation.metrics=diversity); 0: off"
     )
+    on_divergence: str = knob(
+        "stop", "or reduce_lr: half the learning rates, from the last checkpoint, thrice at most"
+    )
     early_stop: int = knob(0, "evaluations without a lower FID that end the run; 0: never")
     strategy: str = knob("auto", "auto | one_device | mirrored | multi_worker")
     deterministic: bool = knob(True, "deterministic TensorFlow ops: resume is exact")
@@ -200,13 +218,26 @@ def _from_dict(cls, values, prefix):
     unknown = sorted(set(values) - set(fields))
     if unknown:
         raise InputError(f"unknown config field {prefix}{unknown[0]}")
-    defaults = cls()
+    defaults, hints = cls(), get_type_hints(cls)
     arguments = {}
     for name, value in values.items():
         default = getattr(defaults, name)
         if dataclasses.is_dataclass(default):
             value = _from_dict(type(default), value, f"{prefix}{name}.")
-        elif isinstance(default, tuple):
-            value = tuple(value)
+        else:
+            value = _typed(value, hints[name], prefix + name)
         arguments[name] = value
     return cls(**arguments)
+
+
+def _typed(value, kind, name: str):
+    """A field's value from JSON; `InputError` for one of another type."""
+    items = get_args(kind)
+    if items and isinstance(value, list | tuple):
+        return tuple(_typed(item, items[0], name) for item in value)
+    # Python counts True as an integer, and JSON writes 1.0 as 1 now and then.
+    allowed = (int, float) if kind is float else kind
+    if items or isinstance(value, bool) != (kind is bool) or not isinstance(value, allowed):
+        expected = f"a list of {items[0].__name__}" if items else kind.__name__
+        raise InputError(f"config field {name} must be {expected}, got {type(value).__name__}")
+    return value

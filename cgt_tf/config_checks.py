@@ -1,8 +1,17 @@
-"""Which values the knobs of `config` may have; needs no TensorFlow."""
+"""Which values the knobs of `config` may have; needs no TensorFlow.
+
+Ranges are written so that a value that is not a number is outside all of them.
+"""
+
+import math
 
 from cgt_tf import config as configs
 from cgt_tf.config import Config, EvaluationConfig, ModelConfig
 from cgt_tf.errors import InputError
+
+RESOLUTIONS = (32, 64, 128, 256, 512)
+# Budgets that no machine's memory exceeds, so that a slip of the hand is found before allocation.
+_MOST_IMAGES, _MOST_WIDTH = 1 << 20, 1 << 16
 
 
 def validate(config: Config) -> None:
@@ -21,11 +30,13 @@ def validate(config: Config) -> None:
 
 
 def _check_model(model: ModelConfig) -> None:
-    for name in ("channels", "dim_z", "shared_dim", "d_halvings", "embedding_gain"):
-        at_least(f"model.{name}", getattr(model, name), 0)
+    one_of("model.resolution", model.resolution, RESOLUTIONS)
+    at_least("model.embedding_gain", model.embedding_gain, 0)
+    for name in ("channels", "dim_z", "shared_dim", "d_halvings"):
+        between(f"model.{name}", getattr(model, name), 0, _MOST_WIDTH)
     for name in ("g_widths", "d_widths", "attention"):
         for width in getattr(model, name):
-            at_least(f"model.{name}", width, 1)
+            between(f"model.{name}", width, 1, _MOST_WIDTH)
 
 
 def _check_optimizers(config: Config) -> None:
@@ -33,6 +44,7 @@ def _check_optimizers(config: Config) -> None:
         optimizer = getattr(config, group)
         at_least(f"{group}.learning_rate", optimizer.learning_rate, 0)
         at_least(f"{group}.rampup_steps", optimizer.rampup_steps, 0)
+        above_zero(f"{group}.epsilon", optimizer.epsilon)
         for beta in ("beta_1", "beta_2"):
             below_one(f"{group}.{beta}", getattr(optimizer, beta))
     at_least("discriminator.warmup_steps", config.discriminator.warmup_steps, 0)
@@ -42,8 +54,10 @@ def _check_optimizers(config: Config) -> None:
 def _check_training(config: Config) -> None:
     training = config.training
     one_of("training.strategy", training.strategy, configs.STRATEGIES)
-    for name in ("steps", "batch_size", "accumulation", "d_steps", "log_every"):
+    one_of("training.on_divergence", training.on_divergence, configs.DIVERGENCE)
+    for name in ("steps", "accumulation", "d_steps", "log_every"):
         at_least(f"training.{name}", getattr(training, name), 1)
+    between("training.batch_size", training.batch_size, 1, _MOST_IMAGES)
     for name in ("sample_every", "checkpoint_every", "ema_start", "generator_accumulation"):
         at_least(f"training.{name}", getattr(training, name), 0)
     below_one("training.ema_decay", training.ema_decay)
@@ -58,10 +72,8 @@ def _check_small_data_help(config: Config) -> None:
             "--config.augmentation.adaptive needs --config.augmentation.policy, got ''"
         )
     at_least("augmentation.ada_every", augmentation.ada_every, 1)
-    if augmentation.ada_kimg <= 0:
-        raise InputError(
-            f"--config.augmentation.ada_kimg must be above 0, got {augmentation.ada_kimg}"
-        )
+    above_zero("augmentation.ada_kimg", augmentation.ada_kimg)
+    between("augmentation.ada_target", augmentation.ada_target, -1, 1)
     for name in ("r1_gamma", "ramp_start", "ramp_end", "collapse_share", "early_stop"):
         at_least(f"training.{name}", getattr(training, name), 0)
     at_least("training.r1_every", training.r1_every, 1)
@@ -76,12 +88,17 @@ def _check_small_data_help(config: Config) -> None:
 
 
 def _check_evaluation(evaluation: EvaluationConfig) -> None:
+    if evaluation.every and not evaluation.metrics:
+        raise InputError(
+            f"--config.evaluation.metrics must name at least one of {', '.join(configs.METRICS)} "
+            "unless --config.evaluation.every=0, got ''"
+        )
     for metric in evaluation.metrics:
         one_of("evaluation.metrics", metric, configs.METRICS)
     one_of("evaluation.protocol", evaluation.protocol, configs.PROTOCOLS)
     one_of("evaluation.labels", evaluation.labels, configs.LABEL_SAMPLINGS)
     at_least("evaluation.num_samples", evaluation.num_samples, 2)
-    at_least("evaluation.batch_size", evaluation.batch_size, 1)
+    between("evaluation.batch_size", evaluation.batch_size, 1, _MOST_IMAGES)
     for name in ("every", "standing_batches"):
         at_least(f"evaluation.{name}", getattr(evaluation, name), 0)
     share("evaluation.truncation", evaluation.truncation)
@@ -103,19 +120,39 @@ def _check_protocol(evaluation: EvaluationConfig) -> None:
 def one_of(name, value, choices):
     """`InputError` for a value of the knob --config.<name> that is none of the choices."""
     if value not in choices:
-        raise InputError(f"--config.{name} must be one of {', '.join(choices)}, got {value!r}")
+        shown = ", ".join(map(str, choices))
+        raise InputError(f"--config.{name} must be one of {shown}, got {value!r}")
 
 
 def at_least(name, value, least):
     """`InputError` for a value of the knob that is below `least`."""
+    _finite(name, value)
     if value < least:
         raise InputError(f"--config.{name} must be at least {least}, got {value}")
+
+
+def above_zero(name, value):
+    """`InputError` for a value of the knob that is not above 0."""
+    _finite(name, value)
+    if value <= 0:
+        raise InputError(f"--config.{name} must be above 0, got {value}")
 
 
 def below_one(name, value):
     """`InputError` for a value of the knob outside [0, 1)."""
     if not 0 <= value < 1:
         raise InputError(f"--config.{name} must be in [0, 1), got {value}")
+
+
+def _finite(name, value):
+    if not math.isfinite(value):
+        raise InputError(f"--config.{name} must be a finite number, got {value}")
+
+
+def between(name, value, least, most):
+    """`InputError` for a value of the knob outside [least, most]."""
+    if not least <= value <= most:
+        raise InputError(f"--config.{name} must be in [{least}, {most}], got {value}")
 
 
 def share(name, value):

@@ -12,9 +12,9 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "cgt_tf"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-# A package imports itself and what stands before it. The first four are single modules.
+# A package imports itself and what stands before it. The first five are single modules.
 RANKS = [
-    *("errors", "tfgan", "config", "config_checks"),
+    *("errors", "files", "tfgan", "config", "config_checks"),
     *("data", "layers", "networks", "formats", "runs", "methods"),
     *("training", "evaluation", "export", "cli"),
 ]

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import math
 import os
+import pathlib
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
 from absl import app, flags, logging
@@ -14,6 +18,8 @@ from cgt_tf.errors import InputError
 
 EXIT_INPUT_ERROR = 2
 _EXIT_INTERRUPTED = 130  # As shells report a command that was ended by Ctrl-C.
+_EXIT_BROKEN_PIPE = 141  # The same of SIGPIPE.
+_LONGEST = 500  # Characters of TensorFlow's own messages.
 _HELP = ("--help", "-help", "-h", "--helpshort", "-helpshort", "-?")
 
 
@@ -26,8 +32,10 @@ def run(
     """Runs a command and ends the process.
 
     Exit status: what `main` returns (None is 0); 2 after one line on stderr for an `InputError`
-    or a wrong flag, after the lines of the error's `details` where it has some; 130 for Ctrl-C.
-    Anything else is a defect of this program and keeps its traceback.
+    or a wrong flag, after the lines of the error's `details` where it has some, and for what the
+    machine refuses: full disks, missing rights, too little memory; 130 for Ctrl-C; 141 where the
+    reader of the output has gone. Anything else is a defect of this program and keeps its
+    traceback.
 
     Args:
       main: called with the arguments that are not flags, the command's path first.
@@ -42,6 +50,7 @@ def run(
     sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app.run(main, flags_parser=lambda argv: _parse(argv, main, name, description, check))
+        sys.stdout.flush()
     except (InputError, flags.Error) as error:
         details = getattr(error, "details", "")
         if details:
@@ -52,6 +61,63 @@ def run(
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         sys.exit(_EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Python would fail again when it flushes the rest at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_EXIT_BROKEN_PIPE)
+    except (OSError, MemoryError) as error:
+        print(f"{name}: error: {_refusal(error)}", file=sys.stderr)
+        sys.exit(EXIT_INPUT_ERROR)
+    except Exception as error:
+        if not _refused_by_the_machine(error):
+            raise
+        print(f"{name}: error: {' '.join(str(error).split())[:_LONGEST]}", file=sys.stderr)
+        sys.exit(EXIT_INPUT_ERROR)
+
+
+def check_output(path: str | os.PathLike[str], flag: str) -> None:
+    """`InputError` for a file or directory that could not be written, found before any work.
+
+    Args:
+        path: what a command is to write; the nearest folder that exists is tried.
+        flag: that names it, such as `--output`.
+    """
+    place = pathlib.Path(path).absolute().parent
+    while not place.exists():
+        place = place.parent
+    try:
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise InputError(
+            f"expected {flag} in a place that can be written, got {path}: {error.strerror}"
+        ) from None
+
+
+def finite(value: float | None, flag: str, above: float = -math.inf) -> None:
+    """`InputError` for the value of a flag that is not a finite number above a bound."""
+    if value is not None and not above < value < math.inf:
+        bound = "" if above == -math.inf else f" above {above:g}"
+        raise InputError(f"expected {flag} to be a finite number{bound}, got {value}")
+
+
+def _refusal(error: OSError | MemoryError) -> str:
+    if isinstance(error, MemoryError):
+        return (
+            f"expected enough memory, got less: {' '.join(str(error).split()) or 'out of memory'}"
+        )
+    place = f" {error.filename}" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"expected space to write{place}, got none: {error.strerror}"
+    return f"expected a file that can be used, got{place}: {error.strerror or error}"
+
+
+def _refused_by_the_machine(error: Exception) -> bool:
+    """Whether TensorFlow reports a full disk, missing rights, a lost worker, a lack of memory."""
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is None:
+        return False
+    names = ("ResourceExhausted", "PermissionDenied", "Unavailable", "DataLoss", "Aborted")
+    return isinstance(error, tuple(getattr(tensorflow.errors, f"{n}Error") for n in names))
 
 
 def no_arguments(argv: Sequence[str]) -> None:

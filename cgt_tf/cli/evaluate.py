@@ -39,6 +39,7 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", 0, "Default: the run's.", lower
 _STRATEGY = flags.DEFINE_enum("strategy", "one_device", STRATEGIES, "Where to compute.")
 _CACHE_DIR = flags.DEFINE_string("cache_dir", "", "Default: $CGT_TF_CACHE, else ~/.cache/cgt_tf.")
 _OUTPUT = flags.DEFINE_string("output", "", "JSON file; default: eval.json of a run.")
+_TRUST = flags.DEFINE_bool("trust", False, "Load a SavedModel that a run's own config.json names.")
 _SAVE_SAMPLES = flags.DEFINE_string("save_samples", "", "Directory for the scored images.")
 
 
@@ -51,6 +52,10 @@ def main(argv):
     output = Path(_OUTPUT.value) if _OUTPUT.value else None
     if output and (output.is_dir() or not output.absolute().parent.is_dir()):
         raise InputError(f"--output must be a file in an existing directory, got {output}")
+    for path, flag in ((_OUTPUT.value, "--output"), (_SAVE_SAMPLES.value, "--save_samples")):
+        if path:
+            common.check_output(path, flag)
+    common.finite(_TRUNCATION.value, "--truncation")
 
     from cgt_tf.cli import scoring
     from cgt_tf.evaluation.report import format_table
@@ -84,6 +89,7 @@ def _request(kind):
         metrics=tuple(_METRICS.value),
         classes=tuple(_CLASSES.value),
         save_samples=_SAVE_SAMPLES.value,
+        trust=_TRUST.value,
         changes={flag.name: flag.value for flag in changes},
         **{flag.name: flag.value for flag in same},
     )

@@ -22,6 +22,7 @@ def main(argv):
     common.no_arguments(argv)
     common.require(_WORKDIR.value, "--workdir", "directory of a run")
     common.require(_OUTPUT.value, "--output", "directory to write")
+    common.check_output(_OUTPUT.value, "--output")
 
     from cgt_tf.methods.registry import config_from_dict, create_method
     from cgt_tf.runs.snapshots import open_snapshot

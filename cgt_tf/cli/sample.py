@@ -16,15 +16,22 @@ from cgt_tf.cli import common
 from cgt_tf.errors import InputError
 
 _MOST_ROWS = 40  # Of a picture whose classes were not chosen.
+_MOST_PIXELS = 1 << 28
 _MODEL = flags.DEFINE_string("model", None, "A run, a SavedModel, or the handle of a source.")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "Of a run: best, last, or a step.")
 _CLASSES = flags.DEFINE_list(
     "classes", [], f"Names; default: a run's new classes, else all, {_MOST_ROWS} at most."
 )
-_COLUMNS = flags.DEFINE_integer("columns", 8, "Samples of each class.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the first column.", lower_bound=0)
+_COLUMNS = flags.DEFINE_integer(
+    "columns", 8, "Samples of each class.", lower_bound=1, upper_bound=10_000
+)
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "Seed of the first column.", lower_bound=0, upper_bound=2**62
+)
 _TRUNCATION = flags.DEFINE_float("truncation", 1.0, "In (0, 1]; less is safer and less varied.")
-_SCALE = flags.DEFINE_integer("scale", 2, "Enlargement, a whole factor.", lower_bound=1)
+_SCALE = flags.DEFINE_integer(
+    "scale", 2, "Enlargement, a whole factor.", lower_bound=1, upper_bound=64
+)
 _OUTPUT = flags.DEFINE_string("output", None, "Picture to write, ending in .png.")
 
 
@@ -37,6 +44,7 @@ def main(argv):
         raise InputError(f"--output must end in .png, got {output}")
     if not output.absolute().parent.is_dir():
         raise InputError(f"--output must be in an existing directory, got {output}")
+    common.check_output(output, "--output")
     if not 0 < _TRUNCATION.value <= 1:
         raise InputError(f"--truncation must be in (0, 1], got {_TRUNCATION.value}")
 
@@ -48,6 +56,12 @@ def main(argv):
     sampler = wiring.open_sampler(_MODEL.value, _CHECKPOINT.value)
     chosen = _CLASSES.value or sampler.new_classes[:_MOST_ROWS]
     rows = _labels(chosen, sampler.class_names)
+    pixels = len(rows) * _COLUMNS.value * (sampler.resolution * _SCALE.value) ** 2
+    if pixels > _MOST_PIXELS:
+        raise InputError(
+            f"expected a picture of at most {_MOST_PIXELS:,} pixels, got {pixels:,}: "
+            f"{len(rows)} classes, --columns={_COLUMNS.value}, --scale={_SCALE.value}"
+        )
     labels = np.repeat(np.array(rows, np.int64), _COLUMNS.value)
     seeds = np.tile(np.arange(_COLUMNS.value, dtype=np.int64) + _SEED.value, len(rows))
     images = sampler.sample(labels, seeds, _TRUNCATION.value)

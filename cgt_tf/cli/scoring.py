@@ -22,13 +22,14 @@ from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
 from cgt_tf.evaluation import image_specs
 from cgt_tf.evaluation.evaluator import Evaluation, Evaluator
-from cgt_tf.evaluation.features import load_feature_net
+from cgt_tf.evaluation.features import load_feature_net, runs_code
 from cgt_tf.evaluation.protocols import Protocol, get_protocol
 from cgt_tf.evaluation.saved_samples import saved
 from cgt_tf.evaluation.subjects import GivenImages, Subject
 from cgt_tf.export.saved_model import ServedGenerator, load_saved_model
+from cgt_tf.files import write_atomically
 from cgt_tf.methods.registry import config_from_dict
-from cgt_tf.runs.run_dir import RunDir, write_atomically
+from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.runs.snapshots import open_snapshot
 from cgt_tf.training.strategy import create_strategy
 
@@ -51,6 +52,7 @@ class Request:
         strategy: as `--config.training.strategy`.
         cache_dir: see `data.prepared.cache_root`.
         save_samples: directory for the scored images.
+        trust: whether programs that a run's own files name may be loaded.
     """
 
     metrics: tuple[str, ...] = ()
@@ -65,6 +67,7 @@ class Request:
     strategy: str = "one_device"
     cache_dir: str = ""
     save_samples: str = ""
+    trust: bool = False
 
     def refuse(self, reason: str, *fields: str) -> None:
         """`InputError` if any of these fields, or of the changes, was given."""
@@ -84,6 +87,12 @@ def score_run(workdir: str, checkpoint: str, request: Request) -> tuple[Evaluati
     request.refuse("a run has its own classes and size", "classes", "resolution")
     run = RunDir(workdir)
     config = config_from_dict(run.config())
+    features = config.evaluation.features
+    if runs_code(features) and not (request.features or request.trust):
+        raise InputError(
+            f"the run's own config.json names the SavedModel {features!r}, which is a program: "
+            "give it with --features, or --trust the run"
+        )
     step = run.resolve_checkpoint(checkpoint)
     config.data.heldout = request.data or config.data.heldout
     config.data.cache_dir = request.cache_dir or config.data.cache_dir

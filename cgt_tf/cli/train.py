@@ -20,26 +20,39 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; new, or o
 _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print the resolved config, the class map and parameter counts, and stop."
 )
+_SELFCHECK = flags.DEFINE_bool(
+    "selfcheck",
+    False,
+    "Compare two steps of a tiny GAN under --config.training.strategy with one CPU, and stop.",
+)
 
 
 def main(argv):
     common.no_arguments(argv)
     config = _CONFIG.value
+    if _SELFCHECK.value:
+        return _selfcheck(config)
     registry.validate(config)
     if not _DRY_RUN.value:
         common.require(_WORKDIR.value, "--workdir", "directory of the run")
 
-    from cgt_tf.cli import session_scores, wiring
     from cgt_tf.runs.run_dir import RunDir
-    from cgt_tf.training.hooks import NonFiniteLossError
+
+    # Before the networks are built, which takes a while.
+    if not _DRY_RUN.value:
+        RunDir(_WORKDIR.value).check_place()
+
+    from cgt_tf.cli import session_scores, wiring
+    from cgt_tf.training.hooks import DivergedError
     from cgt_tf.training.loop import TrainingRun
+    from cgt_tf.training.stopping import StoppedError, StopSignals
     from cgt_tf.training.strategy import is_chief
 
     session = wiring.Session.create(config)
     if _DRY_RUN.value:
         print(json.dumps(configs.to_dict(config), indent=2, ensure_ascii=False))
         print(session.summary())
-        return
+        return 0
     print(session.summary(), flush=True)
     run = RunDir(_WORKDIR.value, is_chief(session.strategy))
     training = TrainingRun(
@@ -52,15 +65,28 @@ def main(argv):
         session_scores.training_scores(session) if config.evaluation.every else None,
     )
     # After all that bad input can stop, so that nothing is written then.
-    run.open(config, session.networks.class_names)
-    try:
-        training.train()
-    except NonFiniteLossError as error:
-        print(f"cgt-train: stopped: {error}; the last checkpoint is kept", file=sys.stderr)
-        return 1
+    with run.locked(), StopSignals() as signals:
+        last = training.spans[-1].last
+        run.open(config, session.networks.class_names, session.train_images, last)
+        try:
+            training.train(signals)
+        except DivergedError as error:
+            print(f"cgt-train: stopped: {error}", file=sys.stderr)
+            return 1
+        except StoppedError as error:
+            print(f"cgt-train: {error}; the same command goes on from there", file=sys.stderr)
+            return 128 + error.signum
     print(f"samples: {run.samples}")
     print(f"next: cgt-evaluate --workdir={run.path}")
     return 0
+
+
+def _selfcheck(config):
+    from cgt_tf.training.selfcheck import selfcheck
+
+    lines, agrees = selfcheck(config)
+    print("\n".join(lines))
+    return 0 if agrees else 1
 
 
 def entry_point():

@@ -121,11 +121,13 @@ class Sampler:
     Attributes:
         class_names: all classes, in label order.
         new_classes: the ones a run has learnt; all of a SavedModel.
+        resolution: side of the images, in pixels.
         sample: labels int64 [n], seeds int64 [n], truncation -> images uint8 [n, R, R, 3].
     """
 
     class_names: list[str]
     new_classes: Sequence[str]
+    resolution: int
     sample: Callable
 
 
@@ -136,7 +138,7 @@ def open_sampler(model: str, checkpoint: str) -> Sampler:
         return _sampler(extended_from(gan), gan.class_names)
     if not RunDir(model).exists:
         served = load_saved_model(model)
-        return Sampler(served.class_names, served.class_names, served.sample)
+        return Sampler(served.class_names, served.class_names, served.resolution, served.sample)
     snapshot = open_snapshot(model, checkpoint)
     return _sampler(snapshot.extended(), snapshot.new_classes)
 
@@ -150,7 +152,7 @@ def _sampler(extended: ExtendedGenerator, new_classes: Sequence[str]) -> Sampler
     def sample(labels, seeds, truncation):
         return images(tf.constant(labels), tf.constant(seeds), truncation).numpy()
 
-    return Sampler(extended.class_names, new_classes, sample)
+    return Sampler(extended.class_names, new_classes, extended.spec.resolution, sample)
 
 
 def _size(variables) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 
 import PIL
 import tqdm
+from absl import logging
 
 from cgt_tf.data import decode, prepared
 from cgt_tf.data.prepared import Manifest
@@ -83,8 +84,15 @@ def prepare_folder(
     )
     if target is None:
         target = prepared.cache_root(cache_dir) / "folders" / digest[:32]
-    found = prepared.read_manifest(target)
-    if found is not None and found.content_sha256 == digest:
+    found = _readable_manifest(target, output_dir is None)
+    damage = prepared.damage(target, found.files) if found else None
+    if damage and output_dir is None:
+        logging.warning("%s is damaged (%s) and is prepared again", target, damage)
+    elif damage and not overwrite:
+        raise InputError(
+            f"expected an undamaged dataset or the option overwrite, got {target}: {damage}"
+        )
+    if found is not None and found.content_sha256 == digest and not damage:
         if found.dropped_classes and not drop_empty_classes:
             raise _unusable(found.dropped_classes, found.skipped)
         return PreparedDataset(target, found, reused=True)
@@ -103,6 +111,17 @@ def prepare_folder(
             raise
         return PreparedDataset(target, found, reused=True)
     return PreparedDataset(target, manifest, reused=False)
+
+
+def _readable_manifest(target: pathlib.Path, cached: bool) -> Manifest | None:
+    """The manifest, if any; a damaged one is none in the cache, and an error elsewhere."""
+    try:
+        return prepared.read_manifest(target)
+    except InputError as error:
+        if not cached:
+            raise
+        logging.warning("%s is damaged (%s) and is prepared again", target, error)
+        return None
 
 
 def describe_skipped(skipped: Iterable[Skipped]) -> str:
@@ -159,6 +178,7 @@ def _build(
             resize_rule=decode.RESIZE_RULE,
             content_sha256=digest,
             pillow_version=PIL.__version__,
+            files=prepared.file_facts(staging),
         )
         path = staging / prepared.MANIFEST_NAME
         path.write_text(manifest.to_json(), encoding="utf-8")

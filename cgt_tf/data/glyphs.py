@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import math
 import pathlib
 import random
+import shutil
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -22,6 +24,7 @@ from absl import logging
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 
+from cgt_tf.data import prepared
 from cgt_tf.data.glyph_classes import (
     COLOUR_PAIRS,
     FONT_FILES,
@@ -29,6 +32,7 @@ from cgt_tf.data.glyph_classes import (
     TARGET_CLASSES,
 )
 from cgt_tf.errors import InputError
+from cgt_tf.files import read_json, write_atomically
 
 RESOLUTION = 32
 SUBSETS = ("source", "target")
@@ -248,10 +252,31 @@ def prepare(subset: str, data_dir: str | pathlib.Path | None = None) -> CgtGlyph
     # The progress bar says enough; TFDS adds a dozen INFO lines under `absl.app`.
     logging.set_verbosity(min(verbosity, logging.WARNING))
     try:
-        builder = CgtGlyphs(config=subset, data_dir=None if data_dir is None else str(data_dir))
+        # Before the builder is made, which reads some of the files.
+        root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
+        directory = root / CgtGlyphs.name / subset / str(CgtGlyphs.VERSION)
+        reason = _damage(directory)
+        if reason:
+            logging.warning("%s is damaged (%s) and is rendered again", directory, reason)
+            shutil.rmtree(directory)
+        builder = CgtGlyphs(config=subset, data_dir=str(root))
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(try_download_gcs=False)
         )
+        checksums = directory / prepared.CHECKSUMS_NAME
+        if not checksums.is_file():
+            write_atomically(checksums, json.dumps(prepared.file_facts(directory)))
     finally:
         logging.set_verbosity(verbosity)
     return builder
+
+
+def _damage(directory: pathlib.Path) -> str | None:
+    """What is wrong with rendered records, None where nothing is, or where there are none yet."""
+    checksums = directory / prepared.CHECKSUMS_NAME
+    if not checksums.is_file():
+        return None
+    try:
+        return prepared.damage(directory, read_json(checksums, "checksums"))
+    except InputError as error:
+        return str(error)

@@ -72,6 +72,14 @@ class ImageSet:
         digest.update(np.ascontiguousarray(self.images))
         return digest.hexdigest()
 
+    @functools.cached_property
+    def class_digests(self) -> dict[str, str]:
+        """SHA-256 of the images of each class, in their order, as hex."""
+        return {
+            name: hashlib.sha256(np.ascontiguousarray(self.images[self.labels == i])).hexdigest()
+            for i, name in enumerate(self.class_names)
+        }
+
     def select_classes(self, names: Sequence[str]) -> ImageSet:
         """The images of some classes, which are numbered in the order of `names`.
 

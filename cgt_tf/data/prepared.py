@@ -23,8 +23,10 @@ import numpy as np
 
 from cgt_tf.data.scan import Skipped
 from cgt_tf.errors import InputError
+from cgt_tf.files import sha256
 
 MANIFEST_NAME = "manifest.json"
+CHECKSUMS_NAME = "checksums.json"  # Of datasets that have no manifest.
 DATASET_NAME = "cgt_folder"
 _RECORDS_NAME = f"{DATASET_NAME}-train.tfrecord-00000-of-00001"
 
@@ -42,6 +44,7 @@ class Manifest:
     resize_rule: str
     content_sha256: str
     pillow_version: str
+    files: dict[str, list]  # Bytes and SHA-256 of every other file of the directory, by name.
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -80,10 +83,14 @@ class Manifest:
         try:
             fields = json.loads(text)
             fields["skipped"] = tuple(Skipped(**item) for item in fields["skipped"])
-            for name in ("class_names", "counts", "dropped_classes"):
+            for name, kind in (("class_names", str), ("counts", int), ("dropped_classes", str)):
                 fields[name] = tuple(fields[name])
+                if not all(isinstance(item, kind) for item in fields[name]):
+                    raise TypeError(f"{name} must be a list of {kind.__name__}")
+            if not isinstance(fields.get("files"), dict):
+                raise TypeError("files must be an object")
             return cls(**fields)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise InputError(f"expected a manifest of a prepared dataset: {error}") from None
 
 
@@ -92,7 +99,29 @@ def read_manifest(directory: pathlib.Path) -> Manifest | None:
     needed = (MANIFEST_NAME, "dataset_info.json", "features.json", _RECORDS_NAME)
     if not all((directory / name).is_file() for name in needed):
         return None
-    return Manifest.from_json((directory / MANIFEST_NAME).read_text(encoding="utf-8"))
+    try:
+        text = (directory / MANIFEST_NAME).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"expected a manifest in {directory}: {error}") from None
+    return Manifest.from_json(text)
+
+
+def file_facts(directory: pathlib.Path) -> dict[str, list]:
+    """Size and SHA-256 of every file of a directory but its own notes of them, by name."""
+    notes = (MANIFEST_NAME, CHECKSUMS_NAME)
+    paths = sorted(path for path in directory.iterdir() if path.name not in notes)
+    return {path.name: [path.stat().st_size, sha256(path)] for path in paths}
+
+
+def damage(directory: pathlib.Path, facts: dict[str, list]) -> str | None:
+    """What differs from the facts that were noted of a directory's files; None: nothing."""
+    found = file_facts(directory)
+    for name in {**facts, **found}:
+        if name not in found:
+            return f"{name} is missing"
+        if facts.get(name) != found[name]:
+            return f"{name} is not the file that was written"
+    return None
 
 
 def cache_root(cache_dir: str | os.PathLike[str] | None = None) -> pathlib.Path:

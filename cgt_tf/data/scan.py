@@ -19,6 +19,10 @@ from collections.abc import Iterable
 from cgt_tf.data import decode
 from cgt_tf.errors import InputError
 
+# What macOS adds to archives.
+_NO_CLASSES = ("__MACOSX",)
+_JOINER = "\u200d"
+
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Skipped:
@@ -92,10 +96,11 @@ def content_digest(scan: Scan, files: Iterable[ImageFile], facts: Iterable[str])
 def _class_folders(root: pathlib.Path) -> dict[str, pathlib.Path]:
     folders: dict[str, pathlib.Path] = {}
     for path in sorted(root.iterdir()):
-        if path.name.startswith(".") or not path.is_dir():
+        if path.name.startswith(".") or path.name in _NO_CLASSES or not path.is_dir():
             continue
         name = _normal(path.name).strip()
-        if not name or not name.isprintable():  # Also true of bytes that are not UTF-8.
+        # Bytes that are not UTF-8 are not printable either; the joiner of emoji is not by itself.
+        if not name or not name.replace(_JOINER, "").isprintable():
             raise InputError(f"expected a printable UTF-8 name for a class folder, got {path!a}")
         if name in folders:
             raise InputError(
@@ -141,9 +146,12 @@ def _scan_class(
 
 
 def _shown(path: str | os.PathLike[str], root: pathlib.Path) -> str:
-    """Path relative to the images; bytes that are not UTF-8 become backslash escapes."""
+    """Path relative to the images; what cannot be printed becomes backslash escapes."""
     relative = pathlib.Path(path).relative_to(root).as_posix()
-    return os.fsencode(relative).decode("utf-8", "backslashreplace")
+    text = os.fsencode(relative).decode("utf-8", "backslashreplace")
+    return "".join(
+        c if c.isprintable() or c == _JOINER else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def _suffixes() -> str:

@@ -24,7 +24,7 @@ from absl import logging
 from cgt_tf.data import decode, image_set, tfds_reader
 from cgt_tf.data.folders import describe_skipped, prepare_folder
 from cgt_tf.data.image_set import ImageSet
-from cgt_tf.data.prepared import cache_root
+from cgt_tf.data.prepared import MANIFEST_NAME, cache_root, damage, read_manifest
 from cgt_tf.errors import InputError
 
 HELDOUT_SPLITS = ("test", "validation")
@@ -134,7 +134,10 @@ def load_train_and_heldout(
         other = _open(heldout_spec, resolution, cache_dir)
         candidates = [name for name in (*HELDOUT_SPLITS, "train") if name in other.splits]
         other_split = other.split or next(iter(candidates), "test")
-        _, other_labels = _select(other, other_split, names)
+        try:
+            _, other_labels = _select(other, other_split, names)
+        except InputError as error:
+            raise InputError(f"held-out images (--config.data.heldout): {error}") from None
         return train, _load(other, other_split, names, other_labels, resolution)[0]
     # Of `train+test`, neither part is held out.
     used = set(re.split(r"\W+", split))
@@ -206,7 +209,19 @@ def _open(spec: str, resolution: int, cache_dir: str | os.PathLike[str] | None) 
             if line:
                 logging.warning("%s: %s", spec, line)
         path = done.path
+    else:
+        _check_prepared(path)
     return _Source(spec, (tfds_reader.open_directory(path),), None)
+
+
+def _check_prepared(path: pathlib.Path) -> None:
+    """`InputError` for a dataset of cgt-prepare whose files are not the ones it wrote."""
+    if not (path / MANIFEST_NAME).is_file():
+        return
+    manifest = read_manifest(path)
+    reason = damage(path, manifest.files) if manifest else "a file is missing"
+    if reason:
+        raise InputError(f"expected an undamaged dataset in {path}: {reason}")
 
 
 def _open_bundled(spec: str, cache_dir: str | os.PathLike[str] | None) -> _Source:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import itertools
 import os
 import pathlib
 import re
@@ -10,6 +12,7 @@ import socket
 import sys
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -108,9 +111,22 @@ def check_split(builder: Builder, split: str, origin: str) -> None:
 def read_labels(builder: Builder, split: str) -> np.ndarray:
     """Labels int32 [n] of a split; images are not decoded."""
     label = _keys(builder)[1]
-    labels = _undecoded(builder, split).map(lambda example: example[label])
-    batches = list(labels.batch(4096).as_numpy_iterator())
-    return np.concatenate(batches).astype(np.int32)
+    with _readable(builder, split):
+        labels = _undecoded(builder, split).map(lambda example: example[label])
+        found = np.concatenate([np.zeros(0, np.int64), *labels.batch(4096).as_numpy_iterator()])
+    names = class_names(builder)
+    expected = builder.info.splits[split].num_examples
+    if len(found) != expected:
+        raise InputError(
+            f"expected {expected} examples of {builder.info.full_name}, split {split}, as its "
+            f"dataset_info.json says, found {len(found)}"
+        )
+    if len(found) and not -1 <= found.min() <= found.max() < len(names):
+        raise InputError(
+            f"expected labels of the {len(names)} classes of {builder.info.full_name}, got "
+            f"{found.min()} to {found.max()} in split {split}"
+        )
+    return found.astype(np.int32)
 
 
 def read_images(builder: Builder, split: str, wanted: np.ndarray, resolution: int) -> np.ndarray:
@@ -134,8 +150,8 @@ def read_images(builder: Builder, split: str, wanted: np.ndarray, resolution: in
     )
     output = np.empty((np.count_nonzero(wanted), resolution, resolution, 3), np.uint8)
     position, enlarged = 0, 0
-    for batch in images.as_numpy_iterator():
-        for image in batch:
+    with _readable(builder, split):
+        for image in itertools.chain.from_iterable(images.as_numpy_iterator()):
             enlarged += min(image.shape[:2]) < resolution
             try:
                 output[position] = decode.fit_pixels(image, resolution)
@@ -156,6 +172,18 @@ def read_images(builder: Builder, split: str, wanted: np.ndarray, resolution: in
             resolution,
         )
     return output
+
+
+@contextlib.contextmanager
+def _readable(builder: Builder, split: str) -> Iterator[None]:
+    """Turns what TensorFlow and TFDS raise for damaged or missing records into one line."""
+    try:
+        yield
+    except (tf.errors.OpError, OSError, AssertionError) as error:
+        raise InputError(
+            f"expected records of {builder.info.full_name}, split {split}, in "
+            f"{builder.data_dir}: {_first_line(error)}"
+        ) from None
 
 
 def _check_network(builder: Builder) -> None:

@@ -1,6 +1,8 @@
 """Loads feature networks by handle: what maps images to the features that the metrics compare."""
 
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,12 @@ from cgt_tf.evaluation.saved_model_net import fingerprint
 
 _ASSETS = Path(__file__).resolve().parent.parent / "assets"
 _BUNDLED = ("glyph_classifier",)
+# What Keras, h5py and zipfile raise for files that are damaged or made by hand.
+_LOAD_ERRORS = (
+    *(ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, OSError),
+    *(RuntimeError, NotImplementedError, ImportError, EOFError, RecursionError, MemoryError),
+    *(OverflowError, zipfile.BadZipFile, zlib.error, struct.error, tf.errors.OpError),
+)
 
 
 def load_feature_net(
@@ -46,6 +54,14 @@ def load_feature_net(
         return _loader(handle)(class_names)
 
 
+def runs_code(handle: str) -> bool:
+    """Whether loading a feature network executes what its file holds: a SavedModel is a program."""
+    kind, colon, rest = handle.partition(":")
+    if kind == "savedmodel" or (kind == "inception" and rest):
+        return True
+    return not colon and not handle.endswith(".keras") and kind != "inception"
+
+
 def _loader(handle: str) -> Callable[[tuple[str, ...] | None], FeatureNet]:
     kind, colon, rest = handle.partition(":")
     if kind == "bundled" and colon:
@@ -73,7 +89,7 @@ def _load_keras(name: str, path: Path, class_names: tuple[str, ...] | None) -> F
         raise InputError(f"expected a file saved by keras.Model.save, got another kind: {path}")
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except _LOAD_ERRORS as error:
         reason = str(error).strip().splitlines()
         raise InputError(
             f"expected a file saved by keras.Model.save, got {path}: {reason[0] if reason else ''}"

@@ -26,7 +26,10 @@ INCEPTION_OUTPUT = "pool_3"
 INCEPTION_RESOLUTION = 299
 
 _CLASS_NAMES = "class_names.txt"
-_LOAD_ERRORS = (ValueError, TypeError, KeyError, AttributeError, OSError, tf.errors.OpError)
+_LOAD_ERRORS = (
+    *(ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, OSError),
+    *(RuntimeError, NotImplementedError, ImportError, MemoryError, tf.errors.OpError),
+)
 
 
 def load(directory: Path, class_names: tuple[str, ...] | None = None) -> FeatureNet:

@@ -92,6 +92,7 @@ def make_signatures(
             refused,
             _rows_check(class_weights=class_weights, z=z),
             _width_check(class_weights, "class_weights", spec.num_classes),
+            _weights_check(class_weights),
             _width_check(z, "z", spec.dim_z),
         ]
         return {"image": images_from_latents(*_after(checks, class_weights, z), _UNTRUNCATED)}
@@ -180,6 +181,15 @@ def _rows_check(**tensors):
     return tf.debugging.Assert(
         (rows > 0) & tf.equal(rows, other_rows),
         [f"expected as many rows of {name} as of {other_name}, at least 1, got", rows, other_rows],
+    )
+
+
+def _weights_check(weights):
+    # Written so that what is not a number fails.
+    sums = tf.reduce_sum(weights, axis=1)
+    fits = tf.reduce_all(weights >= 0.0) & tf.reduce_all(sums > 0.0)
+    return tf.debugging.Assert(
+        fits, ["class_weights: expected rows of numbers >= 0, not all 0, got", weights]
     )
 
 

@@ -69,8 +69,8 @@ def read_variables(directory: Path) -> dict[str, np.ndarray]:
     return tensors
 
 
-def read_graph(directory: Path) -> tf.compat.v1.GraphDef:
-    """The module's only graph.
+def read_graphs(directory: Path) -> list[tf.compat.v1.GraphDef]:
+    """The module's graphs, mostly one; some have others for training and other batch sizes.
 
     Raises:
         InputError: no SavedModel there, or a damaged one.
@@ -83,7 +83,7 @@ def read_graph(directory: Path) -> tf.compat.v1.GraphDef:
         raise InputError(f"expected a TF-Hub module with a graph at {path}: {error}") from error
     if not message.meta_graphs:
         raise InputError(f"expected a graph in {path}, found none")
-    return message.meta_graphs[0].graph_def
+    return [meta_graph.graph_def for meta_graph in message.meta_graphs]
 
 
 class Constants:
@@ -93,10 +93,13 @@ class Constants:
         self._nodes = {node.name: node for node in graph.node}
         self.value = functools.cache(self._value)
 
-    def stacked_tables(self) -> dict[str, np.ndarray]:
-        """Constant tables [rows, C] made by Pack nodes, by name, in the order they were made."""
-        packs = [name for name, node in self._nodes.items() if node.op == "Pack"]
-        tables = {name: self.value(name) for name in sorted(packs, key=_natural_order)}
+    def tables(self) -> dict[str, np.ndarray]:
+        """Constant tables [rows, C] with a row for each truncation, by name, in natural order.
+
+        They are packed from rows, or constants that a gather or a slice reads.
+        """
+        names = [name for name, node in self._nodes.items() if node.op in ("Pack", "Const")]
+        tables = {name: self.value(name) for name in sorted(names, key=_natural_order)}
         return {
             k: v for k, v in tables.items() if v is not None and v.ndim == 2 and len(v) in GRIDS
         }

@@ -9,8 +9,10 @@ provenance.json      where the weights come from
 
 import dataclasses
 import json
+import math
 import os
 import shutil
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -31,7 +33,7 @@ def save_model(gan: Gan, directory: str | Path, provenance: dict) -> Path:
     """Writes a GAN to a new directory, all or nothing.
 
     Raises:
-        InputError: the directory exists and is not empty.
+        InputError: the directory exists and is not empty, or a weight is not finite.
     """
     directory = Path(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
@@ -57,16 +59,16 @@ def _write(gan: Gan, directory: Path, provenance: dict) -> None:
     (directory / "provenance.json").write_text(text, encoding="utf-8")
     for network in filter(None, (gan.generator, gan.discriminator)):
         arrays = {_name(v): ops.convert_to_numpy(v) for v in network.variables}
+        _check_finite(arrays, f"of {directory.name.removesuffix('.incomplete')}, {network.name} ")
         np.savez(directory / f"{network.name}.npz", **arrays)
 
 
 def read_bundled(name: str, bn_eps: float | None = None, sn_eps: float | None = None) -> Imported:
     """A source that is shipped with the package; see `read_model`."""
-    directory = _BUNDLED / name
-    if not (directory / "spec.json").is_file():
-        names = ", ".join(sorted(p.parent.name for p in _BUNDLED.glob("*/spec.json")))
-        raise InputError(f"expected bundled:<name> with a name of {names}, got {name!r}")
-    return read_model(directory, bn_eps, sn_eps)
+    names = sorted(path.parent.name for path in _BUNDLED.glob("*/spec.json"))
+    if name not in names:
+        raise InputError(f"expected bundled:<name> with a name of {', '.join(names)}, got {name!r}")
+    return read_model(_BUNDLED / name, bn_eps, sn_eps)
 
 
 def read_model(
@@ -90,6 +92,9 @@ def read_model(
         raise InputError(
             f"expected {spec.num_classes} class names in {directory}, got {len(names)}"
         )
+    # The joiner of emoji is not printable by itself.
+    if not all(name.replace("\u200d", "").isprintable() for name in names):
+        raise InputError(f"expected printable class names in {directory / 'class_names.txt'}")
     imported = Imported(spec, class_names=names)
     imported.generator = create_generator(spec, initializer="zeros")
     imported.report += _assign(imported.generator, directory / "generator.npz")
@@ -98,26 +103,64 @@ def read_model(
         imported.report += _assign(imported.discriminator, directory / "discriminator.npz")
     try:
         imported.provenance = json.loads(_read(directory / "provenance.json"))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"expected JSON in {directory / 'provenance.json'}: {error}") from error
     return imported
 
 
 def _assign(network, path: Path) -> list[ReportLine]:
     """Sets every variable from the file; all names and shapes must match both ways."""
+    _check_inside(path)
     try:
+        _check_sizes(network, path)
         file = np.load(path, allow_pickle=False)
         if isinstance(file, np.ndarray):
             raise ValueError("it holds one array, not an archive of named ones")
         with file:
             arrays = dict(file)
-    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        *(OSError, EOFError, ValueError, RuntimeError, NotImplementedError, MemoryError),
+        *(zipfile.BadZipFile, zlib.error, struct.error, SyntaxError, OverflowError),
+    ) as error:
         raise InputError(f"expected weights in {path}: {error}") from error
+    _check_finite(arrays, f"in {path}, ")
     rules = [Rule(name, name) for name in map(_name, network.variables)]
     return assign(network, arrays, rules, {}, str(path))
 
 
+def _check_finite(arrays: dict[str, np.ndarray], where: str) -> None:
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise InputError(f"expected finite values {where}{name} has others")
+
+
+def _check_sizes(network, path: Path) -> None:
+    """`ValueError` for an archive that would take much more memory than the network's weights."""
+    expected = sum(4 * math.prod(variable.shape) for variable in network.variables)
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+        # A header may promise more than the entry holds, and memory is taken for what it promises.
+        for entry in archive.infolist():
+            with archive.open(entry) as file:
+                version = np.lib.format.read_magic(file)
+                read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+                    version, np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = read(file)
+            if math.prod(shape) * dtype.itemsize > entry.file_size:
+                raise ValueError(f"{entry.filename} holds less than its header says")
+    if unpacked > 4 * expected + (1 << 20):
+        raise ValueError(f"it unpacks to {unpacked:,} bytes, expected about {expected:,}")
+
+
+def _check_inside(path: Path) -> None:
+    """`InputError` for a link that leads out of the model's directory."""
+    if path.exists() and not path.resolve().is_relative_to(path.parent.resolve()):
+        raise InputError(f"expected a file inside the model directory, got a link: {path}")
+
+
 def _read(path: Path) -> str:
+    _check_inside(path)
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

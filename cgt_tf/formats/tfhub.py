@@ -8,13 +8,14 @@ graph, which is not run.
 import dataclasses
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from cgt_tf.errors import InputError
 from cgt_tf.formats import hub_module, tfhub_rules
-from cgt_tf.formats.assign import SAME, Layout, Rule, assign
+from cgt_tf.formats.assign import Rule, assign
 from cgt_tf.formats.imagenet import imagenet_class_names
 from cgt_tf.formats.imported import Imported
 from cgt_tf.networks.gan import create_generator
@@ -55,10 +56,10 @@ def read_tfhub(
     tensors = hub_module.read_variables(directory)
     names = _names(tensors, weights)
     spec = _spec(directory, {k: tensors[v].shape for k, v in names.items()}, bn_eps, sn_eps)
-    tables = hub_module.Constants(hub_module.read_graph(directory)).stacked_tables()
-    spec, statistics, note = _statistics(spec, tensors, tables)
-    if spec.truncation_grid:
-        tensors |= tables
+    graphs = hub_module.read_graphs(directory)
+    tables = [hub_module.Constants(graph).tables() for graph in graphs]
+    spec, statistics, note, found = _statistics(spec, tensors, tables)
+    tensors |= found
     suffix = "/ema_*" if weights == "ema" else ""
     rules = [
         Rule(rule.target, names.get(rule.source, rule.source + suffix), rule.layout)
@@ -104,52 +105,83 @@ def _spec(directory: Path, shapes: dict, bn_eps, sn_eps) -> GanSpec:
         ) from error
 
 
-def _statistics(
-    spec: GanSpec, tensors: dict[str, np.ndarray], tables: dict[str, np.ndarray]
-) -> tuple[GanSpec, list[Rule], str]:
-    """Rules of the batch-norm statistics, the spec they need, and what the user should know."""
-    norms = tfhub_rules.norm_scopes(spec)
-    found = _match(norms, tensors, list(tables.items()))
-    if not found:
-        rules = [
-            Rule(f"{norm}/{ours}", f"{scope}/{theirs}", _averaged(tensors, scope))
-            for norm, scope, _ in norms
-            for ours, theirs in _PAIRS
-        ]
-        return spec, rules, _NO_TABLES
-    grid = hub_module.GRIDS[len(tables[found[0]])]
-    targets = [f"{norm}/{ours}" for norm, _, _ in norms for ours, _ in _PAIRS]
-    rules = [Rule(target, name) for target, name in zip(targets, found, strict=True)]
-    note = f"batch-norm statistics for {len(grid)} truncations, {grid[0]:g} to {grid[-1]:g}"
-    return dataclasses.replace(spec, truncation_grid=grid), rules, note
-
-
 _PAIRS = (("moving_mean", "accumulated_mean"), ("moving_variance", "accumulated_var"))
 
 
-def _match(norms, tensors, tables) -> list[str]:
-    """Names of the tables of means and variances by norm; empty where they do not fit.
+def _statistics(
+    spec: GanSpec, tensors: dict[str, np.ndarray], graphs: list[dict[str, np.ndarray]]
+) -> tuple[GanSpec, list[Rule], str, dict[str, np.ndarray]]:
+    """Rules of the batch-norm statistics, the spec they need, a note, and the tables they name.
 
-    They must come in network order, mean before variance, and end in the accumulated statistics.
+    Args:
+        spec: without a grid of truncations.
+        tensors: the module's variables.
+        graphs: constant tables by name, of each of its graphs.
+
+    Raises:
+        InputError: tables of the right shapes, none of which ends in the accumulated statistics.
     """
-    if len(tables) != 2 * len(norms) or len({len(table) for _, table in tables}) > 1:
-        return []
-    expected = [(scope, theirs, c) for _, scope, c in norms for _, theirs in _PAIRS]
-    for (_, table), (scope, theirs, channels) in zip(tables, expected, strict=True):
-        if table.shape[1] != channels or f"{scope}/{theirs}" not in tensors:
-            return []
-        accumulated = _averaged(tensors, scope).read(tensors[f"{scope}/{theirs}"])
-        if not np.allclose(table[-1], accumulated, rtol=_TOLERANCE, atol=_TOLERANCE):
-            return []
-    return [name for name, _ in tables]
+    norms = tfhub_rules.norm_scopes(spec)
+    expected = [
+        (f"{norm}/{ours}", f"{scope}/{theirs}", channels)
+        for norm, scope, channels in norms
+        for ours, theirs in _PAIRS
+    ]
+    for tables in graphs:
+        # Modules were seen whose accumulated statistics are means, and some whose are sums.
+        for read in (_as_they_are, _over_their_count):
+            found = _match(expected, tensors, tables, read)
+            if found:
+                grid = hub_module.GRIDS[len(tables[found[0]])]
+                rules = [Rule(e[0], name) for e, name in zip(expected, found, strict=True)]
+                note = f"batch-norm statistics for {len(grid)} truncations, "
+                note += f"{grid[0]:g} to {grid[-1]:g}"
+                spec = dataclasses.replace(spec, truncation_grid=grid)
+                return spec, rules, note, {name: tables[name] for name in found}
+    widths = {channels for _, _, channels in expected}
+    for tables in graphs:
+        if len([t for t in tables.values() if t.shape[1] in widths]) >= len(expected):
+            raise InputError(
+                "expected tables of batch-norm statistics that end in the module's accumulated "
+                "ones, divided by their counter or not, got others"
+            )
+    rules = [Rule(target, source) for target, source, _ in expected]
+    return spec, rules, _NO_TABLES, {}
 
 
-def _averaged(tensors, scope) -> Layout:
-    """Accumulated sums over their count."""
-    count = float(tensors.get(f"{scope}/accumulation_counter", 1.0))
-    if count == 1.0:
-        return SAME
-    return Layout(f"divided by {count:g}", lambda x: x / count, lambda x: x * count)
+def _match(expected: list[tuple], tensors, tables: dict, read: Callable) -> list[str]:
+    """Names of the tables of means and variances; empty where one is missing.
+
+    Each is the first of its width, in the order they were made, that ends in what was accumulated.
+    """
+    found: list[str] = []
+    for _, source, channels in expected:
+        if source not in tensors:
+            return []
+        accumulated = read(tensors, source)
+        rest = {name: table for name, table in tables.items() if name not in found}
+        if found:
+            rest = {name: t for name, t in rest.items() if len(t) == len(tables[found[0]])}
+        fitting = (
+            name
+            for name, table in rest.items()
+            if table.shape[1] == channels
+            and np.allclose(table[-1], accumulated, rtol=_TOLERANCE, atol=_TOLERANCE)
+        )
+        name = next(fitting, None)
+        if name is None:
+            return []
+        found.append(name)
+    return found
+
+
+def _as_they_are(tensors: dict[str, np.ndarray], source: str) -> np.ndarray:
+    return tensors[source]
+
+
+def _over_their_count(tensors: dict[str, np.ndarray], source: str) -> np.ndarray:
+    counter = f"{source.rpartition('/')[0]}/accumulation_counter"
+    return tensors[source] / max(float(tensors.get(counter, 1.0)), 1.0)
 
 
 def _ignored(tensors, rules: list[Rule], weights: str) -> dict[str, str]:
@@ -167,6 +199,8 @@ def _ignored(tensors, rules: list[Rule], weights: str) -> dict[str, str]:
             ignored[name] = "the same as the last row of the table in the graph"
         elif _AVERAGE.sub("", name) in plain:
             ignored[name] = f"the {other} copy of a variable"
+        elif np.size(tensors[name]) <= 1 or re.search(r"/u\d*$", name):
+            ignored[name] = "unknown, but no weight: a single number or a power vector"
     return dict(sorted(ignored.items()))
 
 

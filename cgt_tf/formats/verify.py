@@ -55,7 +55,8 @@ def verify_tfhub(handle: str, imported: Imported) -> list[tuple[str, float]]:
     z = rng.normal(size=(_SAMPLES, spec.dim_z)).astype(np.float32)
     labels = rng.integers(0, spec.num_classes, _SAMPLES).astype(np.int32)
     truncations = _TRUNCATIONS if spec.truncation_grid else (1.0,)
-    fetches = block_outputs(hub_module.read_graph(directory), spec)
+    # The module's first graph is the one that tensorflow-hub runs.
+    fetches = block_outputs(hub_module.read_graphs(directory)[0], spec)
     original = _original(directory, fetches)
     worst: dict[str, float] = {}
     for truncation in truncations:

@@ -6,6 +6,7 @@ from keras import ops
 from cgt_tf.errors import InputError
 from cgt_tf.methods.base import Networks, variable_name
 from cgt_tf.networks.biggan import BaseGenerator
+from cgt_tf.runs import saved
 from cgt_tf.runs.checkpoints import read_networks
 from cgt_tf.runs.run_dir import RunDir
 
@@ -27,7 +28,7 @@ def take_over(networks: Networks, directory: str, checkpoint: str) -> None:
     """
     run = RunDir(directory)
     names = list(run.class_names())
-    step = run.resolve_checkpoint(checkpoint)
+    step = run.resolve_checkpoint(checkpoint, saved.STATE)
     if names != networks.class_names:
         raise InputError(
             f"expected the classes of the run {directory}, {', '.join(names)}, "

@@ -8,6 +8,7 @@ import dataclasses
 import json
 
 from cgt_tf.errors import InputError
+from cgt_tf.networks.spec_checks import check_fields
 
 # Width multipliers: G after the first linear layer and after each block, D after each block.
 _GENERATOR_WIDTHS = {
@@ -90,7 +91,11 @@ class GanSpec:
 
     def __post_init__(self):
         for field in _TUPLES:
-            object.__setattr__(self, field, tuple(getattr(self, field)))
+            value = getattr(self, field)
+            if not isinstance(value, list | tuple):
+                raise InputError(f"{field} must be a list, got {type(value).__name__}")
+            object.__setattr__(self, field, tuple(value))
+        check_fields(self)
         if self.architecture not in ARCHITECTURES:
             raise InputError(
                 f"architecture must be one of {', '.join(ARCHITECTURES)}, got {self.architecture!r}"
@@ -165,7 +170,7 @@ class GanSpec:
         """Reads `to_json`'s text; an unknown or missing field is an InputError."""
         try:
             return cls(**json.loads(text))
-        except (json.JSONDecodeError, TypeError) as error:
+        except (json.JSONDecodeError, TypeError, RecursionError) as error:
             raise InputError(f"expected the JSON of a GanSpec: {error}") from error
 
 

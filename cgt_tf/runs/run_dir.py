@@ -1,18 +1,19 @@
 """The run directory: resolved config, append-only statistics, checkpoints, samples."""
 
-import importlib.metadata
+import contextlib
 import json
-import os
 import shutil
-import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cgt_tf import config as configs
-from cgt_tf.errors import InputError
+from absl import logging
 
-_PACKAGES = ("tensorflow", "keras", "tensorflow-gan", "tensorflow-datasets", "numpy", "cgt_tf")
+from cgt_tf import config as configs
+from cgt_tf.data.image_set import ImageSet
+from cgt_tf.errors import InputError
+from cgt_tf.files import write_atomically
+from cgt_tf.runs import lock, record, saved, stats
 
 
 class RunDir:
@@ -38,49 +39,76 @@ class RunDir:
 
     @property
     def exists(self) -> bool:
-        return (self.path / "config.json").is_file()
+        return (self.path / record.FILE).is_file()
 
-    def open(self, config: configs.Config, class_names: Sequence[str]) -> None:
-        """Creates the directory with `config.json`, or checks that a resumed run's is the same.
+    def check_place(self) -> None:
+        """`InputError` for a directory that holds something else, or that cannot be written."""
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"expected --workdir to be a directory, got the file {self.path}")
+        others = [p for p in self.path.glob("*") if p.name != lock.FILE]
+        if others and not self.exists:
+            raise InputError(f"expected --workdir to be new or a run of cgt-train, got {self.path}")
+        if not self.chief:
+            return
+        standing = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
+        try:
+            tempfile.TemporaryFile(dir=standing).close()
+        except OSError as error:
+            raise InputError(
+                f"expected a --workdir that can be written, got {self.path}: {error.strerror}"
+            ) from None
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Creates the directory and keeps other processes from training in it.
+
+        Raises:
+            InputError: another process does, or it is no place for a run.
+        """
+        self.check_place()
+        if not self.chief:
+            yield
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            with lock.locked(self.path):
+                yield
+        finally:
+            # A run that was refused leaves nothing.
+            if [p.name for p in self.path.iterdir()] == [lock.FILE]:
+                shutil.rmtree(self.path)
+
+    def open(
+        self,
+        config: configs.Config,
+        class_names: Sequence[str],
+        images: ImageSet | None = None,
+        last_step: int | None = None,
+    ) -> None:
+        """Writes `config.json`, or checks that a resumed run's may go on like this.
 
         Args:
             config: the run's config.
             class_names: the classes that are learnt, in label order.
+            images: the training images; None: they are not compared.
+            last_step: of the run.
 
         Raises:
             InputError: the directory holds another run, or files that are not a run's.
         """
         if self.exists:
-            self._check_unchanged(config)
-        elif self.chief:
-            self._create(config, class_names)
+            done = max(self.saved_steps(), default=0)
+            new = record.resumed(self._record(), config, class_names, images, done)
+            if last_step is not None and done > last_step:
+                raise InputError(f"expected a run of at least the {done} steps that it has made")
+        else:
+            self.check_place()
+            new = record.create(config, class_names, images)
+        if self.chief:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._write_record(new)
         for directory in (self.samples, self.events):
             directory.mkdir(parents=True, exist_ok=True)
-
-    def _create(self, config: configs.Config, class_names: Sequence[str]) -> None:
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise InputError(f"expected --workdir to be new or a run of cgt-train, got {self.path}")
-        self.path.mkdir(parents=True, exist_ok=True)
-        versions = {name: _version(name) for name in _PACKAGES}
-        record = {
-            "config": configs.to_dict(config),
-            "class_names": list(class_names),
-            "versions": versions,
-            "commit": _commit(),
-        }
-        text = json.dumps(record, indent=2, ensure_ascii=False)
-        write_atomically(self.path / "config.json", text)
-
-    def _check_unchanged(self, config):
-        stored = _flat(self.config())
-        given = _flat(json.loads(json.dumps(configs.to_dict(config))))
-        changed = [
-            f"{k} was {stored.get(k)!r}, is {given.get(k)!r}"
-            for k in {**stored, **given}
-            if stored.get(k) != given.get(k)
-        ]
-        if changed:
-            raise InputError(f"a resumed run keeps its config, got changes: {'; '.join(changed)}")
 
     def config(self) -> dict:
         """The config the run was started with, see `methods.registry.config_from_dict`."""
@@ -93,116 +121,120 @@ class RunDir:
     def _record(self) -> dict:
         if not self.exists:
             raise InputError(f"expected a run of cgt-train, with a config.json, got {self.path}")
-        return json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+        return record.read(self.path / record.FILE)
 
-    def append_stats(self, record: dict) -> None:
+    def _write_record(self, values: dict) -> None:
+        path = self.path / record.FILE
+        text = json.dumps(values, indent=2, ensure_ascii=False)
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            write_atomically(path, text)
+
+    def append_stats(self, values: dict) -> None:
         """Adds one line to `stats.jsonl`."""
-        with (self._output / "stats.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        stats.append(self._output / stats.FILE, values)
 
     def read_stats(self) -> list[dict]:
         """All lines of `stats.jsonl`, in order."""
-        path = self.path / "stats.jsonl"
-        if not path.is_file():
-            return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return stats.read(self.path / stats.FILE)
 
     def truncate_stats(self, step: int) -> None:
         """Drops lines after `step`: work that was done after the checkpoint a run resumes from."""
-        records = self.read_stats()
-        kept = [record for record in records if record["step"] <= step]
-        if self.chief and len(kept) < len(records):
-            text = "".join(json.dumps(record) + "\n" for record in kept)
-            write_atomically(self.path / "stats.jsonl", text)
+        if self.chief:
+            stats.cut(self.path / stats.FILE, step)
+
+    def fids(self) -> dict[int, float]:
+        """FID by step, of evaluations with the present settings."""
+        first = record.scores_from(self._record())
+        return {r["step"]: r["fid"] for r in self.read_stats() if "fid" in r and r["step"] > first}
 
     def checkpoint_path(self, step: int) -> Path:
         """Prefix of a saved checkpoint's files."""
-        return self._step_directory(step) / "state"
+        return saved.directory_of(self.path, step) / saved.STATE
 
     def snapshot_path(self, step: int) -> Path:
         """Directory of a checkpoint's averaged, folded GAN, see `formats.native`."""
-        return self._step_directory(step) / "gan"
-
-    def _step_directory(self, step: int) -> Path:
-        return self.path / "checkpoints" / f"step_{step:07d}"
+        return saved.directory_of(self.path, step) / saved.GAN
 
     def new_checkpoint(self, step: int) -> tuple[Path, Path]:
         """What to write a checkpoint to, in place of `checkpoint_path` and `snapshot_path`.
 
-        A checkpoint counts as complete once its `state.index` is there, which is written last.
+        A checkpoint counts once `complete_checkpoint` was called.
         """
-        directory = self._output / self._step_directory(step).relative_to(self.path)
+        directory = saved.directory_of(self._output, step)
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
-        return directory / "state", directory / "gan"
+        return directory / saved.STATE, directory / saved.GAN
+
+    def complete_checkpoint(self, step: int) -> None:
+        """Notes size and digest of the files of a checkpoint, which completes it."""
+        if not self.chief:
+            return
+        saved.complete(saved.directory_of(self.path, step), step)
+        values = self._record()
+        if "first_checkpoint" not in values:
+            self._write_record({**values, "first_checkpoint": step})
 
     def saved_steps(self) -> list[int]:
         """Steps with a complete checkpoint, ascending."""
-        found = self.path.glob("checkpoints/step_*/state.index")
-        return sorted(int(path.parent.name.removeprefix("step_")) for path in found)
+        return saved.complete_steps(self.path)
+
+    def newest_sound(self) -> int | None:
+        """The newest step whose checkpoint training can go on from; None before the first.
+
+        Raises:
+            InputError: there have been checkpoints, of which none is left or sound.
+        """
+        found = saved.first_sound(self.path, self.saved_steps()[::-1], saved.STATE)
+        if found is None and "first_checkpoint" in self._record():
+            raise InputError(
+                f"expected a checkpoint to go on from in {self.path}, found none that is sound; "
+                "remove the directory to start anew"
+            )
+        return found
 
     def keep_checkpoints(self, last: int, best: int) -> None:
         """Deletes all checkpoints but the last few and those of the lowest FIDs."""
         if not self.chief:
             return
-        fids = {r["step"]: r["fid"] for r in self.read_stats() if "fid" in r}
-        saved = self.saved_steps()
-        ranked = sorted((step for step in saved if step in fids), key=lambda step: fids[step])
-        for step in set(saved) - set(saved[-last:]) - set(ranked[:best]):
-            shutil.rmtree(self._step_directory(step))
+        steps, ranked = self.saved_steps(), self._ranked()
+        for step in set(steps) - set(steps[-last:]) - set(ranked[:best]):
+            shutil.rmtree(saved.directory_of(self.path, step))
+        saved.remove_incomplete(self.path, steps[-1])
 
-    def resolve_checkpoint(self, which: str) -> int:
-        """The step that `best`, `last` or a number means.
+    def _ranked(self) -> list[int]:
+        """Steps with a checkpoint and an FID, the lowest first."""
+        fids = self.fids()
+        return sorted((step for step in self.saved_steps() if step in fids), key=fids.get)
+
+    def resolve_checkpoint(self, which: str, part: str = saved.GAN) -> int:
+        """The step that `best`, `last` or a number means; damaged checkpoints are passed over.
+
+        Args:
+            which: see above.
+            part: of a checkpoint that is going to be read, `saved.GAN` or `saved.STATE`.
 
         Raises:
-            InputError: there is no such checkpoint.
+            InputError: there is no such checkpoint, or the one with this number is damaged.
         """
-        saved = self.saved_steps()
-        if not saved:
+        steps = self.saved_steps()
+        if not steps:
             raise InputError(f"expected checkpoints in {self.path}, found none")
-        if which == "last":
-            return saved[-1]
-        if which == "best":
-            fids = {r["step"]: r["fid"] for r in self.read_stats() if "fid" in r}
-            scored = [step for step in saved if step in fids]
-            return min(scored, key=lambda step: fids[step]) if scored else saved[-1]
-        if which.isdigit() and int(which) in saved:
-            return int(which)
-        raise InputError(
-            f"expected the checkpoint best, last or one of {', '.join(map(str, saved))}, got "
-            f"{which!r}"
-        )
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file so that it is either the old or the new one, never half."""
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def _flat(values: dict, prefix: str = "") -> dict:
-    flat = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _commit() -> str | None:
-    """Commit of a checkout this package runs from, if it does."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return result.stdout.strip() or None
+        if which in ("best", "last"):
+            ranked = self._ranked() if which == "best" else []
+            found = saved.first_sound(self.path, dict.fromkeys([*ranked, *steps[::-1]]), part)
+            if found is None:
+                raise InputError(f"expected a sound checkpoint in {self.path}, all are damaged")
+            if ranked and found not in ranked:
+                logging.warning(
+                    "no checkpoint with a score is sound, the last one is taken: %s", self.path
+                )
+            return found
+        if not (which.isdigit() and int(which) in steps):
+            raise InputError(
+                f"expected the checkpoint best, last or one of {', '.join(map(str, steps))}, got "
+                f"{which!r}"
+            )
+        reason = saved.damage(self.path, int(which), part)
+        if reason:
+            raise InputError(f"expected a sound checkpoint of step {which}: {reason}: {self.path}")
+        return int(which)

@@ -1,9 +1,11 @@
 """What happens around the steps of a run: logs, sample grids, checkpoints, scores."""
 
+import contextlib
 import math
+import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from tqdm import tqdm
 
 from cgt_tf.data.pipeline import to_uint8
 from cgt_tf.formats.native import save_model
+from cgt_tf.methods.base import variable_name
 from cgt_tf.networks.gan import Gan
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.training.alarms import LogitGap, collapse_warnings
@@ -22,15 +25,45 @@ _GRID_COLUMNS = 8
 _GRID_ROWS = 20
 
 
-class NonFiniteLossError(RuntimeError):
-    """A loss or logit became infinite or not a number."""
+class DivergedError(RuntimeError):
+    """A loss, a logit or a weight became infinite or not a number."""
 
 
 def check_finite(scalars: dict[str, float], where: str) -> None:
-    """`NonFiniteLossError` for the first scalar that is infinite or not a number."""
+    """`DivergedError` for the first scalar that is infinite or not a number."""
     for name, value in scalars.items():
         if not math.isfinite(value):
-            raise NonFiniteLossError(f"{name} is {value} at {where}")
+            raise DivergedError(f"{name} is {value} at {where}")
+
+
+class WeightCheck:
+    """Called with a step, raises `DivergedError` that names a weight which is not finite, if any.
+
+    Args:
+        state: of the run; its averages are looked at, too.
+    """
+
+    def __init__(self, state: TrainState):
+        self._weights = {
+            f"{network} {variable_name(v)}": v
+            for network, layer in state.networks.named.items()
+            for v in layer.variables
+            if "float" in v.dtype
+        }
+        if state.average:
+            for network, group in state.average.shadow.items():
+                self._weights |= {f"average of {network} {k}": v for k, v in group.items()}
+        self._finite = tf.function(self._all_finite, autograph=False)
+
+    def _all_finite(self):
+        weights = map(tf.convert_to_tensor, self._weights.values())
+        return tf.stack([tf.reduce_all(tf.math.is_finite(value)) for value in weights])
+
+    def __call__(self, step: int) -> None:
+        found = self._finite().numpy()
+        for name, finite in zip(self._weights, found, strict=True):
+            if not finite:
+                raise DivergedError(f"{name} is not finite at step {step}")
 
 
 class StepLog:
@@ -73,7 +106,7 @@ class StepLog:
         """Checks and writes what was collected; returns the record, None where there was nothing.
 
         Raises:
-            NonFiniteLossError: naming the step and the tensor.
+            DivergedError: naming the step and the tensor.
         """
         if not self._pending:
             return None
@@ -167,26 +200,42 @@ class Checkpoints:
         self._run = run
         self._state = state
         self._provenance = provenance
-        self._path: Path | None = None
+        self._step, self._path = 0, Path()
 
     def restore_latest(self) -> int | None:
-        """Restores the newest checkpoint and returns its step; None where there is none."""
-        saved = self._run.saved_steps()
-        if not saved:
-            return None
-        self._state.restore(self._run.checkpoint_path(saved[-1]))
-        return saved[-1]
+        """Restores the newest sound checkpoint and returns its step; None before the first."""
+        step = self._run.newest_sound()
+        if step is not None:
+            self._state.restore(self._run.checkpoint_path(step))
+            fids = self._run.fids().items()
+            self._state.best_fid.assign(
+                min((fid for s, fid in fids if s <= step), default=math.inf)
+            )
+        return step
 
     def begin(self, step: int, gan: Gan) -> None:
         """Writes what a checkpoint keeps for other commands, see `runs.snapshots`."""
+        self._step = step
         self._path, snapshot = self._run.new_checkpoint(step)
         if self._run.chief:
-            save_model(gan, snapshot, {**self._provenance, "step": step})
+            with self._removed_on_failure():
+                save_model(gan, snapshot, {**self._provenance, "step": step})
+
+    @contextlib.contextmanager
+    def _removed_on_failure(self) -> Iterator[None]:
+        """A full disk is not filled further by half a checkpoint."""
+        try:
+            yield
+        except (OSError, tf.errors.OpError):
+            shutil.rmtree(self._path.parent, ignore_errors=True)
+            raise
 
     def complete(self) -> None:
         """Writes the training's state, which makes the checkpoint complete; all workers take part.
 
         The networks hold their own values again, not their averages.
         """
-        self._state.checkpoint.write(str(self._path))
+        with self._removed_on_failure():
+            self._state.checkpoint.write(str(self._path))
+            self._run.complete_checkpoint(self._step)
         self._run.keep_checkpoints(self.LAST, self.BEST)

@@ -15,10 +15,13 @@ from cgt_tf.methods.base import Networks, TransferMethod
 from cgt_tf.methods.phases import Stage
 from cgt_tf.networks.extended import ExtendedGenerator
 from cgt_tf.runs.run_dir import RunDir
-from cgt_tf.training.hooks import Checkpoints, SampleGrid, StepLog
+from cgt_tf.training.hooks import Checkpoints, DivergedError, SampleGrid, StepLog, WeightCheck
 from cgt_tf.training.state import TrainState
 from cgt_tf.training.step import StageStep, batches_per_step, passes_per_step
+from cgt_tf.training.stopping import StoppedError, StopSignals
 
+# How often a diverged run goes on with half the learning rates.
+_MOST_REDUCTIONS = 3
 # Scores of the present generator, called with the extended generator and the step.
 Evaluate = Callable[[ExtendedGenerator, int], dict[str, float]]
 
@@ -111,8 +114,16 @@ class TrainingRun:
             self.strategy, self.state, span.stage, self.config, span.first, span.first_pass
         )
 
-    def train(self) -> TrainState:
-        """Runs from the newest checkpoint to the last stage's last step."""
+    def train(self, signals: StopSignals | None = None) -> TrainState:
+        """Runs from the newest sound checkpoint to the last stage's last step.
+
+        Args:
+            signals: asked after each step; None: nothing stops the run.
+
+        Raises:
+            StoppedError: a signal was received; the step is saved.
+            DivergedError: a loss or a weight is not finite; the checkpoints before it are kept.
+        """
         writer = tf.summary.create_file_writer(str(self.run.events))
         provenance = {
             "run": self.run.path.name,
@@ -120,23 +131,49 @@ class TrainingRun:
             "config": to_dict(self.config),
         }
         checkpoints = Checkpoints(self.run, self.state, provenance)
-        restored = checkpoints.restore_latest()
-        self.run.truncate_stats(-1 if restored is None else restored)
-        log = StepLog(self.run, writer, self.config.training.collapse_share)
-        count, spec = len(self.networks.class_names), self.networks.spec
-        grid = SampleGrid(self.run, writer, count, spec.dim_z, self.config.seed)
-        around = _Around(self, log, grid, checkpoints)
-        if restored is None:
-            around(0, self.spans[-1].stage)
-        for span in self.spans:
-            if (restored or 0) < span.last and not self.state.stopped_early:
-                self._run_stage(span, max(restored or 0, span.first), log, around)
+        step = checkpoints.restore_latest()
+        for left in reversed(range(_MOST_REDUCTIONS + 1)):
+            try:
+                self._go_on(step, writer, checkpoints, signals or StopSignals())
+                break
+            except DivergedError as error:
+                step = self._roll_back(error, checkpoints, left)
         writer.close()
         if self.state.stopped_early:
             print(self.state.early_stop.message(float(self.state.best_fid)), file=sys.stderr)
         return self.state
 
-    def _run_stage(self, span: Span, start: int, log: StepLog, around: "_Around") -> None:
+    def _go_on(self, done: int | None, writer, checkpoints: Checkpoints, signals) -> None:
+        """All steps after those that are done; None: from the start."""
+        self.run.truncate_stats(-1 if done is None else done)
+        log = StepLog(self.run, writer, self.config.training.collapse_share)
+        count, spec = len(self.networks.class_names), self.networks.spec
+        grid = SampleGrid(self.run, writer, count, spec.dim_z, self.config.seed)
+        around = _Around(self, log, grid, checkpoints, WeightCheck(self.state))
+        if done is None:
+            around(0, self.spans[-1].stage)
+        for span in self.spans:
+            if (done or 0) < span.last and not self.state.stopped_early:
+                self._run_stage(span, max(done or 0, span.first), log, around, signals)
+
+    def _roll_back(self, error: DivergedError, checkpoints: Checkpoints, left: int) -> int:
+        """Restores the last checkpoint with half the learning rates; returns its step."""
+        scale = float(self.state.rate_scale) / 2
+        saved = self.run.newest_sound()
+        if saved is None or not left or self.config.training.on_divergence == "stop":
+            kept = "there is none before" if saved is None else f"step {saved} is the last sound"
+            raise DivergedError(f"{error}; of its checkpoints, {kept}") from error
+        step = checkpoints.restore_latest()
+        self.state.rate_scale.assign(scale)
+        self.run.truncate_stats(step)
+        self.run.append_stats({"step": step, "diverged": str(error), "rate_scale": scale})
+        text = f"warning: {error}: going on from step {step} with learning rates times {scale:g}"
+        tqdm.write(text, file=sys.stderr)
+        return step
+
+    def _run_stage(
+        self, span: Span, start: int, log: StepLog, around: "_Around", signals: StopSignals
+    ) -> None:
         """Steps `start` + 1 to the last of a stage."""
         stage, training = span.stage, self.config.training
         if start == span.first and stage.begin:
@@ -153,11 +190,15 @@ class TrainingRun:
                 log.add(step, step_function([next(batches) for _ in range(count)]))
                 bar.update()
                 due = around.due_any(step)
-                if step % training.log_every == 0 or due or step == span.last:
+                logged = step % training.log_every == 0 or due or step == span.last
+                signum = signals.agreed(self.strategy, logged)
+                if logged or signum:
                     bar.set_postfix(_shown(log.flush()))
-                    if due:
-                        around(step, stage)
+                    if due or signum:
+                        around(step, stage, save=bool(signum))
                     log.restart_interval()
+                if signum and step < self.spans[-1].last:
+                    raise StoppedError(signum, step)
                 if due and self.state.stopped_early:
                     break
 
@@ -184,6 +225,7 @@ class _Around:
     log: StepLog
     grid: SampleGrid
     checkpoints: Checkpoints
+    check_weights: WeightCheck
 
     @property
     def _last(self) -> int:
@@ -198,13 +240,15 @@ class _Around:
         intervals = (training.sample_every, training.checkpoint_every, evaluation.every)
         return step == self._last or any(self._due(step, every) for every in intervals)
 
-    def __call__(self, step: int, stage: Stage) -> None:
+    def __call__(self, step: int, stage: Stage, save: bool = False) -> None:
         run, config = self.training, self.training.config
         sampled = self._due(step, config.training.sample_every) and self._samples(stage)
         scored = self._due(step, config.evaluation.every) and self._scores(step, stage)
-        saved = scored or step == self._last or self._due(step, config.training.checkpoint_every)
+        saved = save or scored or step == self._last
+        saved = saved or self._due(step, config.training.checkpoint_every)
         if not (sampled or scored or saved):
             return
+        self.check_weights(step)
         with run.state.averaged():
             run.extended.refresh()
             if sampled:

@@ -26,6 +26,22 @@ class LinearRampUp(keras.optimizers.schedules.LearningRateSchedule):
         return {"learning_rate": self._learning_rate, "steps": self._steps}
 
 
+@keras.saving.register_keras_serializable(package="cgt_tf")
+class Scaled(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate times a variable that a diverged run lowers."""
+
+    def __init__(self, rate, scale: tf.Variable):
+        self._rate = rate
+        self._scale = scale
+
+    def __call__(self, step):
+        rate = self._rate(step) if callable(self._rate) else self._rate
+        return rate * self._scale.read_value()
+
+    def get_config(self) -> dict:
+        return {"rate": self._rate, "scale": self._scale}
+
+
 def learning_rate(adam: Adam) -> float | keras.optimizers.schedules.LearningRateSchedule:
     """The learning rate of an optimizer: constant, with its ramp, or falling in steps."""
     if adam.rampup_steps:

@@ -14,7 +14,7 @@ from cgt_tf.methods.phases import Phase, Stage
 from cgt_tf.runs import checkpoints
 from cgt_tf.training.alarms import EarlyStop
 from cgt_tf.training.augmentation import AdaptiveProbability
-from cgt_tf.training.schedules import average_decay, learning_rate
+from cgt_tf.training.schedules import Scaled, average_decay, learning_rate
 
 
 class Average:
@@ -79,18 +79,26 @@ class Average:
 class PhaseOptimizer:
     """The optimizers of a phase, one for each kind of its trained variables.
 
+    Args:
+        phase: of the run.
+        networks: of the run.
+        scale: variable that all learning rates are multiplied by.
+
     Attributes:
         variables: all trained Keras variables, in order.
     """
 
-    def __init__(self, phase: Phase, networks: Networks):
+    def __init__(self, phase: Phase, networks: Networks, scale: tf.Variable):
         self.trained = phase.trained
         self._groups = []
         for part in phase.trained:
             found = select_variables(networks[part.network].trainable_variables, part.patterns)
             settings = part.optimizer
             optimizer = keras.optimizers.Adam(
-                learning_rate(settings), settings.beta_1, settings.beta_2, settings.epsilon
+                Scaled(learning_rate(settings), scale),
+                settings.beta_1,
+                settings.beta_2,
+                settings.epsilon,
             )
             optimizer.build(found)
             self._groups.append((optimizer, found))
@@ -135,6 +143,7 @@ class TrainState:
         optimizers: `PhaseOptimizer` by the name of the phase.
         average: of the networks that samples are made with, or None where `ema_decay` is 0.
         best_fid: float32 variable, the lowest FID so far.
+        rate_scale: float32 variable that all learning rates are multiplied by, 1 at first.
         adaptive: ADA's probability, or None where it is off.
         early_stop: counts evaluations without a lower FID, or None where it is off.
     """
@@ -149,7 +158,8 @@ class TrainState:
         self.networks = networks
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         self.best_fid = tf.Variable(float("inf"), trainable=False, name="best_fid")
-        self.optimizers = _optimizers(networks, stages)
+        self.rate_scale = tf.Variable(1.0, trainable=False, name="rate_scale")
+        self.optimizers = _optimizers(networks, stages, self.rate_scale)
         training, augmentation = config.training, config.augmentation
         self.adaptive = self.early_stop = self.average = None
         if augmentation.adaptive:
@@ -174,6 +184,7 @@ class TrainState:
         parts = {
             "step": self.step,
             "best_fid": self.best_fid,
+            "rate_scale": self.rate_scale,
             checkpoints.NETWORKS: {
                 name: _by_name(network.variables) for name, network in self.networks.named.items()
             },
@@ -212,12 +223,14 @@ class TrainState:
             raise InputError(f"expected a checkpoint of this run at {path}: {reason}") from error
 
 
-def _optimizers(networks: Networks, stages: tuple[Stage, ...]) -> dict[str, PhaseOptimizer]:
+def _optimizers(
+    networks: Networks, stages: tuple[Stage, ...], scale: tf.Variable
+) -> dict[str, PhaseOptimizer]:
     found: dict[str, PhaseOptimizer] = {}
     for stage in stages:
         for phase in stage.phases:
             if phase.name not in found:
-                found[phase.name] = PhaseOptimizer(phase, networks)
+                found[phase.name] = PhaseOptimizer(phase, networks, scale)
             elif found[phase.name].trained != phase.trained:
                 raise ValueError(f"phases called {phase.name} train different variables")
     return found

@@ -1,5 +1,8 @@
 """Where a run computes: one device, all GPUs of a machine, or several machines."""
 
+import json
+import os
+
 import tensorflow as tf
 
 from cgt_tf.errors import InputError
@@ -12,8 +15,10 @@ def create_strategy(name: str, batch_size: int) -> tf.distribute.Strategy:
         name: `one_device` (the first GPU, else the CPU), `mirrored` (all GPUs, else all logical CPU
             devices), `multi_worker` (machines as `TF_CONFIG` lists them), or `auto` (`mirrored`
             where there are several GPUs, else `one_device`).
-        batch_size: images of one pass over all replicas; must divide among them.
+        batch_size: images of one pass over all replicas; must divide among them; 0: any.
     """
+    if name == "multi_worker":
+        _check_tf_config(os.environ.get("TF_CONFIG", ""))
     # Collective operations must be set up before anything asks for the devices.
     strategy = (
         tf.distribute.MultiWorkerMirroredStrategy() if name == "multi_worker" else _local(name)
@@ -24,6 +29,26 @@ def create_strategy(name: str, batch_size: int) -> tf.distribute.Strategy:
             f"--config.training.batch_size must divide among {replicas} replicas, got {batch_size}"
         )
     return strategy
+
+
+def _check_tf_config(text: str) -> None:
+    """`InputError` for a TF_CONFIG that names no workers, or no one of them as this process."""
+    if not text:
+        return
+    try:
+        config = json.loads(text)
+        cluster, task = config["cluster"], config["task"]
+        count = len(cluster[task["type"]])
+        known = isinstance(task["index"], int) and 0 <= task["index"] < count
+        addresses = [address for group in cluster.values() for address in group]
+        known = known and all(isinstance(address, str) and ":" in address for address in addresses)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        known = False
+    if not known:
+        raise InputError(
+            'expected TF_CONFIG={"cluster": {"worker": ["host:port", ...]}, "task": {"type": '
+            '"worker", "index": <of this process>}}, got another content'
+        )
 
 
 def _local(name: str) -> tf.distribute.Strategy:

@@ -63,7 +63,7 @@ def test_the_statistics_belong_to_the_truncation(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_module_without_tables_has_truncation_1_and_says_so(kind, monkeypatch):
-    monkeypatch.setattr(hub_module.Constants, "stacked_tables", lambda self: {})
+    monkeypatch.setattr(hub_module.Constants, "tables", lambda self: {})
     imported = read_source(f"tfhub:{GOLDENS}/hub_{kind}_tiny")
     assert imported.spec.truncation_grid == ()
     assert any("accumulated_*" in note and "--standing_stats" in note for note in imported.notes)

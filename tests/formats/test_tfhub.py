@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from cgt_tf.errors import InputError
 from cgt_tf.formats import hub_module, tfhub_rules
@@ -108,28 +109,91 @@ def test_attention_is_placed_by_its_channels(channels, side):
     assert spec.resolution == 4 * 2**blocks
 
 
-def test_accumulated_sums_are_divided_by_their_count(module, monkeypatch):
-    def accumulate(tensors):
-        scope = "Generator/GBlock/CrossReplicaBN"
-        tensors[f"{scope}/accumulation_counter"] = np.float32(4)
-        for name in ("accumulated_mean", "accumulated_var"):
-            tensors[f"{scope}/{name}"] = 4 * tensors[f"{scope}/{name}"]
+@pytest.mark.parametrize("sums", [False, True])
+def test_the_counter_divides_where_the_tables_say_so(module, sums):
+    """Published modules hold means beside a counter; others were seen that hold sums."""
 
-    rewrite(module, accumulate)
-    assert read_tfhub(str(module)).spec.truncation_grid
-    monkeypatch.setattr(hub_module.Constants, "stacked_tables", lambda self: {})
+    def count(tensors):
+        for name in list(tensors):
+            if name.endswith("/accumulation_counter"):
+                tensors[name] = np.float32(4)
+            elif sums and "/accumulated_" in name:
+                tensors[name] = 4 * tensors[name]
+
+    rewrite(module, count)
+    imported, expected = read_tfhub(str(module)), read_tfhub(str(V1))
+    assert imported.spec.truncation_grid == expected.spec.truncation_grid != ()
+    norms = [each.generator.blocks[0].norm1 for each in (imported, expected)]
+    np.testing.assert_array_equal(norms[0].moving_mean, norms[1].moving_mean)
+
+
+def test_without_tables_the_accumulated_statistics_are_taken_as_they_are(module, monkeypatch):
+    def count(tensors):
+        tensors["Generator/GBlock/CrossReplicaBN/accumulation_counter"] = np.float32(4)
+
+    rewrite(module, count)
+    monkeypatch.setattr(hub_module.Constants, "tables", lambda self: {})
     norms = [read_tfhub(str(path)).generator.blocks[0].norm1 for path in (module, V1)]
     np.testing.assert_array_equal(norms[0].moving_mean, norms[1].moving_mean)
 
 
-def test_tables_that_do_not_end_in_the_accumulated_statistics_are_not_trusted(module):
+def test_tables_that_do_not_end_in_the_accumulated_statistics_are_refused(module):
     def shift(tensors):
         name = "Generator/GBlock/CrossReplicaBN/accumulated_mean"
         tensors[name] = tensors[name] + 1
 
     rewrite(module, shift)
-    imported = read_tfhub(str(module))
-    assert imported.spec.truncation_grid == ()
+    with pytest.raises(InputError, match="divided by their counter or not, got others"):
+        read_tfhub(str(module))
+
+
+def test_unknown_variables_that_are_no_weights_are_reported(module):
+    extra = {"global_step": np.int64(7), "prev_truncation": np.zeros(1, np.float32)}
+    extra["Generator/GBlock/conv0/u5"] = np.ones((1, 8), np.float32)
+    rewrite(module, lambda tensors: tensors.update(extra))
+    lines = {line.source: line for line in read_tfhub(str(module)).report}
+    assert all(not lines[name].target for name in extra)
+    assert "unknown, but no weight" in str(lines["global_step"])
+
+
+def rewrite_graph(directory, change):
+    """Saves the module's description again after `change(message, graph)`."""
+    message = saved_model_pb2.SavedModel()
+    message.ParseFromString((directory / "saved_model.pb").read_bytes())
+    change(message, message.meta_graphs[0].graph_def)
+    (directory / "saved_model.pb").write_bytes(message.SerializeToString())
+
+
+def plain_constants(message, graph):
+    """Tables as constants of the whole, which gathers read."""
+    del message
+    tables = hub_module.Constants(graph).tables()
+    packs = {node.name: node for node in graph.node if node.op == "Pack"}
+    for name, value in tables.items():
+        if name in packs:
+            packs[name].Clear()
+            packs[name].name, packs[name].op = f"{name}_gather", "GatherV2"
+            packs[name].input.extend([name, name])
+            node = graph.node.add(name=name, op="Const")
+            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
+
+
+def several_graphs(message, graph):
+    """A graph for training, without tables, before the one that samples."""
+    sampling = type(message.meta_graphs[0])()
+    sampling.CopyFrom(message.meta_graphs[0])
+    message.meta_graphs.add().CopyFrom(sampling)
+    del graph.node[:]
+
+
+@pytest.mark.parametrize("change", [plain_constants, several_graphs])
+def test_other_ways_to_hold_the_tables(module, change):
+    rewrite_graph(module, change)
+    imported, expected = read_tfhub(str(module)), read_tfhub(str(V1))
+    assert imported.spec == expected.spec and imported.spec.truncation_grid
+    pairs = zip(imported.generator.variables, expected.generator.variables, strict=True)
+    for ours, theirs in pairs:
+        np.testing.assert_array_equal(ours, theirs, err_msg=ours.path)
 
 
 # Bad input.
@@ -160,7 +224,7 @@ def test_tables_that_do_not_end_in_the_accumulated_statistics_are_not_trusted(mo
             "1 missing: Generator/GBlock_2/conv1/u0",
         ),
         (
-            lambda d: rewrite(d, lambda t: t.update({"Generator/extra": np.float32(1)})),
+            lambda d: rewrite(d, lambda t: t.update({"Generator/extra": np.ones((2, 2))})),
             "1 unexplained: Generator/extra",
         ),
         (

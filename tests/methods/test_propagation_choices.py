@@ -216,6 +216,7 @@ def save_run(transfer, gan, directory, moved=0.0):
     for variable in state.optimizers["generator_propagate"].variables:
         variable.assign(variable + moved)
     state.checkpoint.write(str(run.new_checkpoint(1)[0]))
+    run.complete_checkpoint(1)
     return str(directory)
 
 
