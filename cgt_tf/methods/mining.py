@@ -82,9 +82,7 @@ def mined_spec(source: GanSpec, num_classes: int, settings) -> GanSpec:
     )
 
 
-def build(
-    sources: Sequence[Gan], target: DataSpec, config: Config, branches: Branches
-) -> Networks:
+def build(sources: Sequence[Gan], target: DataSpec, config: Config, branches: Branches) -> Networks:
     """The sources' generators, a miner for each that competes, a selector, and a discriminator."""
     settings, count = getattr(config, config.method.name), len(target.class_names)
     rng = np.random.default_rng(config.seed)

@@ -48,7 +48,9 @@ class Selector(keras.layers.Layer):
             return
         width = z_shape[-1] + labels
         self.hidden_kernel = self.add_weight(name="hidden_kernel", shape=(width, _HIDDEN))
-        self.hidden_bias = self.add_weight(name="hidden_bias", shape=(_HIDDEN,), initializer="zeros")
+        self.hidden_bias = self.add_weight(
+            name="hidden_bias", shape=(_HIDDEN,), initializer="zeros"
+        )
         self.kernel = self.add_weight(name="kernel", shape=(_HIDDEN, members))
         self.bias = self.add_weight(name="bias", shape=(members,), initializer="zeros")
 

@@ -142,7 +142,9 @@ class GanSpec:
     def _check_miners(self) -> None:
         for name in _MINED:
             if getattr(self, name) and self.wrapper not in ("mined", "selected"):
-                raise InputError(f"{name} needs the wrapper mined or selected, got {self.wrapper!r}")
+                raise InputError(
+                    f"{name} needs the wrapper mined or selected, got {self.wrapper!r}"
+                )
         if self.selector not in SELECTORS or bool(self.selector) != bool(self.members):
             raise InputError(
                 f"expected a selector of {', '.join(SELECTORS[1:])} for several members and none "

@@ -179,7 +179,10 @@ def test_wrappers_are_saved_and_read(make, form, tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"wrapper": "wrapped"}, "wrapper must be one of plain, mined, selected, modulated, got 'wrapped'"),
+        (
+            {"wrapper": "wrapped"},
+            "wrapper must be one of plain, mined, selected, modulated, got 'wrapped'",
+        ),
         ({"table_classes": 3}, "table_classes needs the wrapper mined or selected, got 'plain'"),
     ],
 )
