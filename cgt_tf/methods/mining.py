@@ -86,12 +86,14 @@ def build(sources: Sequence[Gan], target: DataSpec, config: Config, branches: Br
     """The sources' generators, a miner for each that competes, a selector, and a discriminator."""
     settings, count = getattr(config, config.method.name), len(target.class_names)
     rng = np.random.default_rng(config.seed)
-    generators = [copied(source.generator, config.source_truncation) for source in sources]
     names = dict.fromkeys(generator for generator, _ in branches)
-    networks = dict(zip(names, generators, strict=True))
+    networks = {
+        name: copied(source.generator, config.source_truncation, name)
+        for name, source in zip(names, sources, strict=True)
+    }
     for generator, miner in branches:
         spec = mined_spec(networks[generator].spec, count, settings)
-        networks[miner] = _create_miner(spec, settings, rng, networks[generator])
+        networks[miner] = _create_miner(spec, settings, rng, networks[generator], miner)
     if len(branches) > 1:
         members = {"members": len(branches), "selector": settings.selector}
         networks["selector"] = Selector(dataclasses.replace(spec, **members), name="selector")
@@ -102,10 +104,10 @@ def build(sources: Sequence[Gan], target: DataSpec, config: Config, branches: Br
     return Networks(spec, list(target.class_names), generator, discriminator, networks)
 
 
-def copied(source: BaseGenerator, truncation: float) -> BaseGenerator:
+def copied(source: BaseGenerator, truncation: float, name: str) -> BaseGenerator:
     """A source's generator, old classes included, with its statistics at a truncation."""
     spec = dataclasses.replace(source.spec, truncation_grid=(), d_classes=0)
-    generator = create_generator(spec, initializer="zeros")
+    generator = create_generator(spec, initializer="zeros", name=name)
     copy_all(source, generator)
     grid = source.spec.truncation_grid
     if grid:
@@ -122,7 +124,7 @@ def _norms(generator: BaseGenerator) -> list:
     return [*generator.conditional_norms(), generator.output_norm]
 
 
-def _create_miner(spec: GanSpec, settings, rng, generator: BaseGenerator) -> Miner:
+def _create_miner(spec: GanSpec, settings, rng, generator: BaseGenerator, name: str) -> Miner:
     identity = settings.start == "identity"
     miner = Miner(
         spec,
@@ -131,7 +133,7 @@ def _create_miner(spec: GanSpec, settings, rng, generator: BaseGenerator) -> Min
         spectral_norm=settings.spectral_norm,
         free_vectors=identity,
         fixed_class=bool(settings.old_classes),
-        name="miner",
+        name=name,
     )
     miner.build((None, spec.dim_z))
     set_start(miner, settings.start, rng)

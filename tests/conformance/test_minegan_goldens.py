@@ -1,4 +1,4 @@
-"""The miner against the authors' code for BigGAN: outputs, losses, gradients, buffers, one Adam step.
+"""The miner against the authors' code for BigGAN: values, losses, gradients, one Adam step.
 
 Tests with `networks` read the authors' generator and discriminator and need torch; the miner's own
 values, and losses of given logits, do not.
