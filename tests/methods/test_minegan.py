@@ -15,6 +15,7 @@ from cgt_tf.export.saved_model import export_saved_model, load_saved_model
 from cgt_tf.methods import registry
 from cgt_tf.methods.base import DataSpec
 from cgt_tf.methods.phases import Pass
+from cgt_tf.methods.propagation_init import nearest_classes
 from cgt_tf.networks.gan import Gan
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.runs.snapshots import open_snapshot
@@ -178,8 +179,6 @@ def test_the_identity_starts_in_the_source():
 @pytest.mark.parametrize("form", ["shared_hierarchical", "table"])
 def test_the_identity_starts_at_the_nearest_classes(form):
     _, networks = built({"class_start": "nearest", "nearest_classes": 2}, form)
-    from cgt_tf.methods.propagation_init import nearest_classes
-
     source = tiny_source(form)
     given = networks["miner"](np.zeros_like(Z), ONE_HOT)[1]
     chosen = nearest_classes(source, data_of(TARGET), 2)

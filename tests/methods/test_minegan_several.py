@@ -13,12 +13,15 @@ from tiny_sources import TARGET, normal, randomize, tiny_source
 from cgt_tf.config import TrainingConfig
 from cgt_tf.errors import InputError
 from cgt_tf.export.saved_model import export_saved_model, load_saved_model
+from cgt_tf.formats.native import read_model, save_model
 from cgt_tf.methods import registry
 from cgt_tf.methods.mining import winners
+from cgt_tf.methods.propagation_init import nearest_classes
 from cgt_tf.methods.transfer import check_transfer
-from cgt_tf.networks.gan import create_gan
+from cgt_tf.networks.extended import extended_from
+from cgt_tf.networks.gan import Gan, create_gan
 from cgt_tf.networks.selector import picked
-from cgt_tf.runs.handles import load_source
+from cgt_tf.networks.standing import estimate_statistics
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.runs.snapshots import open_snapshot
 from cgt_tf.training.loop import TrainingRun
@@ -160,68 +163,90 @@ def test_frequencies_are_drawn_from_the_latent():
             assert np.abs(correlations).max() < 4 / count**0.5
 
 
-# Runs.
+# What is saved and exported.
 
 
-def run_of(directory, settings, sources):
-    config = registry.create_config("minegan", {"mine_steps": 1, **settings}, seed=3)
-    config.training = TrainingConfig(
-        steps=1, batch_size=4, log_every=1, sample_every=2, ema_decay=0.5
-    )
-    config.evaluation.every = 0
-    registry.validate(config)
-    method, strategy = registry.create_method(config), tf.distribute.OneDeviceStrategy("/cpu:0")
-    with strategy.scope():
-        networks = method.build(sources, TARGET)
-    run = RunDir(directory)
-    run.open(config, TARGET.class_names)
-    training = TrainingRun(config, run, strategy, method, networks, data_of(TARGET))
-    training.train()
-    return training
-
-
-def expected_images(training):
-    """Those of the branch that the selector picks, with averaged networks, and its choice."""
-    networks, branches = training.networks, training.method.branches
-    with training.state.averaged():
-        made = [networks[g](*networks[m](Z, MANY_HOT))[0] for g, m in branches]
-        choice = ops.convert_to_numpy(networks["selector"](Z, MANY_HOT))
+def expected_images(method, networks):
+    """Those of the branch that the selector picks, and its choice."""
+    made = [networks[g](*networks[m](Z, MANY_HOT))[0] for g, m in method.branches]
+    choice = ops.convert_to_numpy(networks["selector"](Z, MANY_HOT))
     return picked(made, choice), choice
 
 
 @pytest.mark.parametrize(
     ("form", "settings", "wrapper"),
     [
-        ("shared_hierarchical", {"selector_start": 0, **SOURCES}, "selected"),
+        ("shared_hierarchical", SOURCES, "selected"),
         ("table", {"old_classes": 3, "selector": "frequency"}, "mined"),
     ],
 )
-def test_a_snapshot_is_the_averaged_members_behind_the_selector(form, settings, wrapper, tmp_path):
+def test_all_branches_and_the_selector_are_saved_and_exported(form, settings, wrapper, tmp_path):
     several = "sources" in settings
+    method = method_of(settings)
     sources = (tiny_source(form), second(form)) if several else (tiny_source(form),)
-    training = run_of(tmp_path / "run", settings, sources)
-    expected, choice = expected_images(training)
+    networks = method.build(sources, TARGET)
+    method.prepare(networks, data_of(TARGET))
+    extended = method.extended(networks)
+    # `refresh` takes in what all of them have become.
+    for name in method.averaged:
+        for i, variable in enumerate(networks[name].variables):
+            change = 0.1 * normal(*variable.shape, seed=i)
+            variable.assign(variable + (abs(change) if variable.name != "u" else change))
+    extended.refresh()
+    expected, choice = expected_images(method, networks)
     assert (choice.sum(axis=0) > 0).all() and (choice.sum(axis=1) == 1).all()
-    snapshot = open_snapshot(str(training.run.path), "last")
-    spec = snapshot.gan.spec
-    assert (spec.wrapper, spec.members) == (wrapper, choice.shape[1])
-    assert spec.member_classes == ((5, 4) if several else ())
-    np.testing.assert_allclose(snapshot.extended()(Z, MANY), expected, atol=1e-5)
-    served = load_saved_model(export_saved_model(snapshot.extended(), tmp_path / "served"))
+    save_model(method.as_source(networks, extended), tmp_path / "model", {})
+    read = read_model(tmp_path / "model")
+    assert (read.spec.wrapper, read.spec.members) == (wrapper, choice.shape[1])
+    assert read.spec.member_classes == ((5, 4) if several else ())
+    gan = Gan(read.spec, read.generator, read.discriminator, read.class_names)
+    again = extended_from(gan)
+    np.testing.assert_allclose(again(Z, MANY), expected, atol=1e-5)
+    served = load_saved_model(export_saved_model(again, tmp_path / "served"))
     found = served.signatures["from_latent"](label=tf.constant(MANY, tf.int64), z=tf.constant(Z))[
         "image"
     ]
     np.testing.assert_allclose(found, expected, atol=1e-5)
     with pytest.raises(InputError, match=f"this one is {wrapper}: give labels"):
-        snapshot.extended()(Z, np.full((len(Z), 3), 1 / 3, np.float32))
-    source = load_source(f"run:{training.run.path}")
+        again(Z, np.full((len(Z), 3), 1 / 3, np.float32))
     with pytest.raises(InputError, match=f"table of classes, got one that is {wrapper}"):
-        check_transfer(source, dataclasses.replace(TARGET, class_names=("u",)))
+        check_transfer(gan, dataclasses.replace(TARGET, class_names=("u",)))
+    if several:
+        with pytest.raises(InputError, match="one generator for standing statistics, got one of"):
+            estimate_statistics(gan.generator, [(Z, MANY)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("selector", ["classifier", "frequency"])
+def test_a_run_with_two_sources(selector, tmp_path):
+    settings = {**SOURCES, "mine_steps": 2, "selector": selector, "selector_start": 1}
+    config = registry.create_config("minegan", settings, seed=3)
+    config.training = TrainingConfig(
+        steps=2, batch_size=4, accumulation=2, log_every=1, sample_every=2, ema_decay=0.5
+    )
+    config.evaluation.every = 0
+    registry.validate(config)
+    method, strategy = registry.create_method(config), tf.distribute.OneDeviceStrategy("/cpu:0")
+    sources = (tiny_source("shared_hierarchical"), second())
+    with strategy.scope():
+        networks = method.build(sources, TARGET)
+    run = RunDir(tmp_path / "run")
+    run.open(config, TARGET.class_names)
+    training = TrainingRun(config, run, strategy, method, networks, data_of(TARGET))
+    training.train()
+    with training.state.averaged():
+        expected, _ = expected_images(method, networks)
+    snapshot = open_snapshot(str(run.path), "last")
+    np.testing.assert_allclose(snapshot.extended()(Z, MANY), expected, atol=1e-5)
+    records = [r for r in run.read_stats() if "generator_loss" in r]
+    assert len(records) == 4
+    if selector == "classifier":
+        assert [r["selection_loss"] > 0 for r in records] == [False, True, True, True]
+    else:
+        assert networks["selector"].counts.numpy().sum() > 6 * 0.9
 
 
 def test_old_classes_that_compete_are_the_nearest_and_fixed():
-    from cgt_tf.methods.propagation_init import nearest_classes
-
     source, data = tiny_source("shared_hierarchical"), data_of(TARGET)
     method = method_of({"old_classes": 3})
     networks = method.build((source,), TARGET)
