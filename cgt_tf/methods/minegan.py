@@ -16,7 +16,7 @@ Adam starts afresh in the second stage; theirs goes on.
 
 Several sources (`sources`), or several classes of one (`old_classes`, with frozen class vectors),
 compete for every sample under one critic, the first source's: the highest logit wins, and only the
-winner learns, see `methods.mining`. Which one makes the image of a latent is then learnt by a
+winner learns, see `methods.competition`. Which one makes the image of a latent is then learnt by a
 classifier, as in the code for MNIST, or follows from how often each won, as in the paper.
 
 The first stage leaves the source's weights alone, the second does not: the old classes are lost,
@@ -46,6 +46,8 @@ _CHOICES = {
     "head": ("logits", "unconditional", "projection"),
     "selector": ("classifier", "frequency"),
 }
+# Names of the generator and of the miner of each that competes.
+Branches = Sequence[tuple[str, str]]
 _SEPARATE = ("per_class", "miners_shared_g")
 
 
@@ -121,8 +123,8 @@ class MineGAN(TransferMethod):
         return self.settings.sources or (self.config.source,)
 
     @property
-    def branches(self) -> tuple[tuple[str, str], ...]:
-        """Names of the generator and of the miner of each that competes."""
+    def branches(self) -> Branches:
+        """Generator and miner of each source, or of each old class, that competes."""
         several = [f"_{i}" if i else "" for i in range(self.settings.old_classes)]
         if several:
             return tuple(("generator", f"miner{x}") for x in several)
@@ -149,7 +151,7 @@ class MineGAN(TransferMethod):
 
     def stages(self, networks: Networks) -> tuple[Stage, ...]:
         from cgt_tf.methods.adversarial import Adversarial
-        from cgt_tf.methods.mining import Competition
+        from cgt_tf.methods.competition import Competition
         from cgt_tf.methods.objectives import create_loss
 
         config, settings = self.config, self.settings

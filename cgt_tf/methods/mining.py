@@ -1,28 +1,26 @@
-"""Networks and losses of `methods.minegan`: what is mined, and how several sources compete."""
+"""Networks of `methods.minegan`: sources, miners, and what is exported of them."""
 
 import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from cgt_tf.config import Config
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
 from cgt_tf.methods.base import DataSpec, Networks
+from cgt_tf.methods.minegan import Branches, MineGANSettings
 from cgt_tf.methods.miner import LAYERS, Miner, set_start, set_vectors
-from cgt_tf.methods.objectives import AdversarialLoss
-from cgt_tf.methods.phases import Pass, Terms
 from cgt_tf.methods.propagation_init import nearest_classes
 from cgt_tf.methods.transfer import check_transfer, transferred_discriminator
 from cgt_tf.methods.whole_generator import whole_spec
 from cgt_tf.networks.biggan import BaseGenerator
-from cgt_tf.networks.conditioning import class_weights, truncation_weights
+from cgt_tf.networks.conditioning import truncation_weights
 from cgt_tf.networks.extended import ExtendedGenerator
 from cgt_tf.networks.fold import STATISTICS, copy_all, statistics
 from cgt_tf.networks.gan import Gan, create_generator
-from cgt_tf.networks.selector import Selector, picked
+from cgt_tf.networks.selector import Selector
 from cgt_tf.networks.spec import GanSpec
 
 # Fields in which sources that compete may differ: those of their classes and discriminators.
@@ -32,14 +30,13 @@ _FREE = (
 )
 # What a miner of each setting `classes` sees of the label.
 _MINERS = {"per_class": "each", "miners_shared_g": "each", "conditional": "given", "pooled": "none"}
-# Share of the counted wins that a step keeps: they stand for the last hundred steps or so.
-_KEPT = 0.99
-
-Branches = Sequence[tuple[str, str]]
 
 
 def check_sources(
-    sources: Sequence[Gan], handles: Sequence[str], target: DataSpec, settings
+    sources: Sequence[Gan],
+    handles: Sequence[str],
+    target: DataSpec,
+    settings: MineGANSettings,
 ) -> None:
     """`InputError` for sources of different shapes, and for classes that they do not suit."""
     first = sources[0].spec
@@ -68,7 +65,7 @@ def check_sources(
         )
 
 
-def mined_spec(source: GanSpec, num_classes: int, settings) -> GanSpec:
+def mined_spec(source: GanSpec, num_classes: int, settings: MineGANSettings) -> GanSpec:
     """The spec of a source's generator behind a miner of the settings' form."""
     return dataclasses.replace(
         source,
@@ -124,7 +121,9 @@ def _norms(generator: BaseGenerator) -> list:
     return [*generator.conditional_norms(), generator.output_norm]
 
 
-def _create_miner(spec: GanSpec, settings, rng, generator: BaseGenerator, name: str) -> Miner:
+def _create_miner(
+    spec: GanSpec, settings: MineGANSettings, rng, generator: BaseGenerator, name: str
+) -> Miner:
     identity = settings.start == "identity"
     miner = Miner(
         spec,
@@ -150,7 +149,11 @@ def _vectors(generator: BaseGenerator) -> np.ndarray | None:
 
 
 def choose_classes(
-    networks: Networks, sources: Sequence[Gan], images: ImageSet, settings, branches: Branches
+    networks: Networks,
+    sources: Sequence[Gan],
+    images: ImageSet,
+    settings: MineGANSettings,
+    branches: Branches,
 ) -> None:
     """Sets the old classes that compete, or that class vectors start at, by the nearest ones.
 
@@ -168,81 +171,6 @@ def choose_classes(
         for source, (generator, miner) in zip(sources, branches, strict=True):
             nearest = nearest_classes(source, images, settings.nearest_classes)
             set_vectors(networks[miner], _vectors(networks[generator]), nearest)
-
-
-def winners(logits) -> tf.Tensor:
-    """One-hot rows [B, n] of the highest of a critic's logits [B, n]; it has no gradient."""
-    return tf.one_hot(tf.argmax(logits, axis=-1), logits.shape[-1])
-
-
-def selection_loss(logits, choice) -> tf.Tensor:
-    """Mean cross entropy of a selector's logits [B, n] to the winners, one-hot rows [B, n]."""
-    choice = tf.stop_gradient(choice)
-    return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(choice, logits))
-
-
-class Competition:
-    """Images of one branch, or of that whose image the critic finds best, sample by sample.
-
-    A branch is a generator behind a miner. The critic is the run's discriminator on what the
-    augmentation makes of the images; its choice has no gradient, and branches that lost get none.
-
-    Args:
-        branches: names of each one's generator and miner.
-        loss: which of the discriminator's logits are compared.
-        settings: of the method.
-    """
-
-    def __init__(self, branches: Branches, loss: AdversarialLoss, settings):
-        self._branches = branches
-        self._loss = loss
-        self._settings = settings
-
-    def generate(self, batch_statistics: bool):
-        """For `Adversarial`; the generators are in training only with `batch_statistics`."""
-
-        def images(p: Pass, z, classes, training: bool):
-            weights = class_weights(classes, p.networks.spec.num_classes)
-            made = self._made(p, z, weights, training, training and batch_statistics)
-            if len(made) == 1:
-                return made[0], {}
-            choice = self._winners(p, made, weights)
-            if training and self._settings.selector == "frequency":
-                counts = p.networks["selector"].counts
-                seen = tf.matmul(weights, choice, transpose_a=True)
-                counts.assign(_KEPT * counts + seen)
-            return picked(made, choice), {"winners": choice}
-
-        return images
-
-    def selector_terms(self, p: Pass) -> Terms:
-        """Loss of the selector as a classifier, on fresh draws; 0 before its first step."""
-        spec, selector = p.networks.spec, p.networks["selector"]
-        z, labels = p.draws.latents(spec.dim_z, spec.num_classes)
-        weights = class_weights(labels, spec.num_classes)
-        made = self._made(p, z, weights, False, False)
-        choice, logits = self._winners(p, made, weights), selector.logits(z, weights)
-        due = tf.cast(p.step >= self._settings.selector_start, tf.float32)
-        right = tf.reduce_mean(tf.reduce_sum(choice * winners(logits), axis=-1))
-        terms = {"selection_loss": due * selection_loss(logits, choice)}
-        return Terms(terms, {"selection_accuracy": right})
-
-    def _made(self, p: Pass, z, weights, training: bool, generator_training: bool) -> list:
-        made = []
-        for generator, miner in self._branches:
-            mined = p.networks[miner](z, weights, training=training)
-            made.append(p.networks[generator](*mined, training=generator_training)[0])
-        return made
-
-    def _winners(self, p: Pass, made: list, weights) -> tf.Tensor:
-        from cgt_tf.methods.adversarial import FAKE
-
-        logits = []
-        for images in made:
-            seen = p.augment(tf.stop_gradient(images), FAKE)
-            outputs = p.networks.discriminator(seen, weights, training=False)
-            logits.append(self._loss.combined(*outputs, p.step))
-        return winners(tf.stack(logits, axis=-1))
 
 
 def extended(networks: Networks, branches: Branches) -> ExtendedGenerator:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cgt_tf.methods.mining import selection_loss, winners
+from cgt_tf.methods.competition import selection_loss, winners
 from cgt_tf.networks.selector import picked
 
 GOLDEN = Path(__file__).parents[1] / "goldens" / "minegan_multi.npz"

@@ -15,7 +15,7 @@ from cgt_tf.errors import InputError
 from cgt_tf.export.saved_model import export_saved_model, load_saved_model
 from cgt_tf.formats.native import read_model, save_model
 from cgt_tf.methods import registry
-from cgt_tf.methods.mining import winners
+from cgt_tf.methods.competition import winners
 from cgt_tf.methods.propagation_init import nearest_classes
 from cgt_tf.methods.transfer import check_transfer
 from cgt_tf.networks.extended import extended_from
