@@ -24,14 +24,14 @@ and the extended generator holds the new ones only.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from cgt_tf.config import Config, knob
 from cgt_tf.config_checks import at_least, one_of
 from cgt_tf.errors import InputError
 from cgt_tf.methods.base import DataSpec, Networks, TransferMethod
-from cgt_tf.methods.phases import Adam, Stage, Trained
+from cgt_tf.methods.phases import Adam, Phase, Stage, Trained
 
 if TYPE_CHECKING:
     from cgt_tf.networks.extended import ExtendedGenerator
@@ -86,12 +86,12 @@ class MineGANSettings:
         at_least(f"{name}.nearest_classes", self.nearest_classes, 1)
         if self.old_classes:
             at_least(f"{name}.old_classes", self.old_classes, 2)
-        for needed, message in self._excluded(config):
-            if not needed:
+        for allowed, message in self._combinations(config):
+            if not allowed:
                 raise InputError(f"--config.{name}.{message}")
 
-    def _excluded(self, config: Config):
-        """(whether it may be so, what is wrong otherwise)."""
+    def _combinations(self, config: Config) -> Iterator[tuple[bool, str]]:
+        """Whether values go together, and what is wrong where they do not."""
         identity, nearest = self.start == "identity", self.class_start == "nearest"
         yield not (identity and self.relu), "start=identity needs relu=False, got True"
         yield identity or not nearest, f"class_start=nearest needs start=identity, got {self.start}"
@@ -106,6 +106,10 @@ class MineGANSettings:
         yield (
             not (self.old_classes and len(self.sources) > 1),
             f"old_classes needs one source, got {len(self.sources)}",
+        )
+        yield (
+            not (self.old_classes and nearest),
+            "class_start=nearest needs mined class vectors, which those of old_classes are not",
         )
         yield (
             not (config.training.ramp_end and config.training.ramp_generator),
@@ -185,8 +189,6 @@ class MineGAN(TransferMethod):
         settings = self.settings
         if len(self.branches) == 1 or settings.selector != "classifier":
             return ()
-        from cgt_tf.methods.phases import Phase
-
         trained = Trained("selector", self._adam(settings.selector_learning_rate))
         return (Phase("select", (trained,), competition.selector_terms, images=False),)
 

@@ -1,7 +1,5 @@
 """MineGAN with one source: settings, starts, what each stage trains, and what is exported."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,7 +12,7 @@ from cgt_tf.errors import InputError
 from cgt_tf.export.saved_model import export_saved_model, load_saved_model
 from cgt_tf.methods import registry
 from cgt_tf.methods.base import DataSpec
-from cgt_tf.methods.phases import Pass
+from cgt_tf.methods.phases import Pass, Stage
 from cgt_tf.methods.propagation_init import nearest_classes
 from cgt_tf.networks.gan import Gan
 from cgt_tf.runs.run_dir import RunDir
@@ -61,7 +59,7 @@ def gradients(networks, phase, step=0):
         draws=Draws(0, 4, tf.distribute.get_strategy()).of_pass(tf.constant(0, tf.int64)),
         augment=lambda images, stream: images,
     )
-    stage = dataclasses.replace(_STAGE, phases=(phase,))
+    stage = Stage("one", 1, (phase,))
     names = dict.fromkeys(part.network for part in phase.trained)
     variables = [v for name in names for v in trained_variables(networks, stage, name)]
     with tf.GradientTape() as tape:
@@ -100,6 +98,10 @@ def gradients(networks, phase, step=0):
             "classes=pooled has no labels and needs head=unconditional, got logits",
         ),
         ({"old_classes": 2, "sources": ("a", "b")}, "old_classes needs one source, got 2"),
+        (
+            {"old_classes": 2, "class_start": "nearest"},
+            "class_start=nearest needs mined class vectors, which those of old_classes are not",
+        ),
     ],
 )
 def test_wrong_settings(settings, message):
@@ -218,12 +220,11 @@ CASES = [
     *(("table", {"classes": c}, t) for c, t in (("per_class", ONE), ("conditional", TARGET))),
     ("shared_hierarchical", {"classes": "per_class", "head": "unconditional"}, ONE),
     ("shared_hierarchical", {"loss": "hinge", "head": "unconditional"}, TARGET),
-    ("deep", {"loss": "hinge", "head": "projection"}, TARGET),
+    ("table", {"loss": "hinge", "head": "projection"}, TARGET),
     ("folded", {"classes": "pooled", "head": "unconditional", "statistics": "batch"}, TARGET),
     ("table", {"old_classes": 3}, TARGET),
     ("shared_hierarchical", {"old_classes": 2, "selector": "frequency"}, TARGET),
 ]
-_STAGE = method_of().stages(built()[1])[0]
 
 
 @pytest.mark.parametrize(("form", "settings", "target"), CASES)
