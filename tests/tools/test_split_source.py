@@ -113,6 +113,7 @@ def test_the_report_of_what_is_picked(tmp_path):
     )
     assert abs(float(found[1]) - 0.75) < 0.08
     assert last.startswith("in 1 of 2 classes the source that is picked most")
+    assert "one and the same source for all would, at best, in 1;" in last
 
 
 def make_mean_colours(path):
