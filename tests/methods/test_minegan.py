@@ -296,7 +296,7 @@ def trained(tmp_path_factory):
     """A finished run of both stages."""
     config = registry.create_config("minegan", {"mine_steps": 2}, seed=3)
     config.training = TrainingConfig(
-        steps=2, batch_size=4, accumulation=2, log_every=1, sample_every=2, ema_decay=0.5
+        steps=2, batch_size=4, log_every=1, sample_every=2, ema_decay=0.5
     )
     config.evaluation.every = 0
     config.generator.learning_rate = 0.02
