@@ -18,6 +18,7 @@ METHODS = {
     "transfergan": "cgt_tf.methods.transfergan:TransferGAN",
     "freeze_d": "cgt_tf.methods.freeze_d:FreezeD",
     "bsa": "cgt_tf.methods.bsa:BSA",
+    "minegan": "cgt_tf.methods.minegan:MineGAN",
 }
 DEFAULT = "cgan_transfer"
 

@@ -16,7 +16,7 @@ from cgt_tf.networks.conditioning import truncation_weights
 from cgt_tf.networks.gan import create_generator
 from cgt_tf.networks.spec import GanSpec
 
-_STATISTICS = ("moving_mean", "moving_variance")
+STATISTICS = ("moving_mean", "moving_variance")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ def fold_norms(generator: BaseGenerator, raw: bool = False) -> list[NormState]:
 def statistics(spec: GanSpec, norm) -> list[np.ndarray]:
     """Moving mean and variance of a norm, each [D, T, C]; see `NormState`."""
     shape = (max(len(spec.domain_classes), 1), max(len(spec.truncation_grid), 1), norm.channels)
-    return [ops.convert_to_numpy(getattr(norm, name)).reshape(shape) for name in _STATISTICS]
+    return [ops.convert_to_numpy(getattr(norm, name)).reshape(shape) for name in STATISTICS]
 
 
 def statistics_at(spec: GanSpec, norm, truncation: float, domain: int = 0) -> list[np.ndarray]:
@@ -107,7 +107,7 @@ def copy_all(source: BaseGenerator, target: BaseGenerator) -> None:
         value = values[_name(variable)]
         if value.shape == variable.shape:
             variable.assign(value)
-        elif variable.name not in _STATISTICS:
+        elif variable.name not in STATISTICS:
             raise ValueError(f"{variable.path}: expected {variable.shape}, got {value.shape}")
 
 
@@ -120,7 +120,7 @@ def copy_statistics(source: BaseGenerator, target: BaseGenerator, truncation: fl
     pairs = zip(_all_norms(source), _all_norms(target), strict=True)
     for old, new in pairs:
         values = statistics_at(source.spec, old, truncation)
-        for name, value in zip(_STATISTICS, values, strict=True):
+        for name, value in zip(STATISTICS, values, strict=True):
             getattr(new, name).assign(value)
 
 
@@ -154,7 +154,7 @@ def fold_into(folded: BaseGenerator, generators: list[BaseGenerator]) -> None:
 def _assign_statistics(spec: GanSpec, norm, values: list) -> None:
     """Stacks [D, T, C] statistics; a generator without levels of truncation repeats its row."""
     levels = max(len(spec.truncation_grid), 1)
-    for name, parts in zip(_STATISTICS, zip(*values, strict=True), strict=True):
+    for name, parts in zip(STATISTICS, zip(*values, strict=True), strict=True):
         parts = [np.broadcast_to(x, (len(x), levels, norm.channels)) for x in parts]
         getattr(norm, name).assign(np.concatenate(parts).reshape(-1, norm.channels))
 

@@ -8,7 +8,8 @@ from cgt_tf.layers.class_kernels import ClassKernelConv2D
 from cgt_tf.networks.biggan import BaseGenerator, Generator
 from cgt_tf.networks.biggan_deep import DeepGenerator
 from cgt_tf.networks.discriminator import Discriminator
-from cgt_tf.networks.mined import AffineMiner
+from cgt_tf.networks.mined import AffineMiner, SelectedMiner
+from cgt_tf.networks.selected import SelectedGenerator
 from cgt_tf.networks.spec import GanSpec
 
 
@@ -36,15 +37,26 @@ class Gan:
             )
 
 
-def create_generator(spec: GanSpec, **options) -> BaseGenerator:
+def create_generator(spec: GanSpec, **options) -> BaseGenerator | SelectedGenerator:
     """The generator of a spec's architecture and wrapper, built; see `BaseGenerator`'s options."""
-    if spec.wrapper == "mined":
-        options.setdefault("miner", AffineMiner(spec, name="miner"))
-    if spec.wrapper == "modulated":
-        options.setdefault("conv", functools.partial(ClassKernelConv2D, spec.num_classes))
-    generator = (DeepGenerator if spec.deep else Generator)(spec, **options)
+    generator = _unbuilt(spec, options)
     generator.build((None, spec.dim_z))
     return generator
+
+
+def _unbuilt(spec: GanSpec, options: dict) -> BaseGenerator | SelectedGenerator:
+    """Not built, as the members of another one get their variables' paths when that is built."""
+    if spec.wrapper == "selected":
+        specs = enumerate(spec.member_specs)
+        members = [_unbuilt(s, {**options, "name": f"member_{i}"}) for i, s in specs]
+        return SelectedGenerator(spec, members)
+    options = dict(options)
+    if spec.wrapper == "mined":
+        miner = SelectedMiner if spec.members else AffineMiner
+        options.setdefault("miner", miner(spec, name="miner"))
+    if spec.wrapper == "modulated":
+        options.setdefault("conv", functools.partial(ClassKernelConv2D, spec.num_classes))
+    return (DeepGenerator if spec.deep else Generator)(spec, **options)
 
 
 def create_discriminator(spec: GanSpec, **options) -> Discriminator:

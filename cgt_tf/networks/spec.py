@@ -26,10 +26,16 @@ _DISCRIMINATOR_WIDTHS = {
     512: (1, 1, 2, 4, 8, 8, 16, 16),
 }
 ARCHITECTURES = ("biggan", "biggan_deep")
-WRAPPERS = ("plain", "mined", "modulated")
+WRAPPERS = ("plain", "mined", "selected", "modulated")
+SELECTORS = ("", "classifier", "frequency")
 _TUPLES = (
     *("g_widths", "d_widths", "g_attention", "d_attention"),
-    *("truncation_grid", "domain_classes"),
+    *("truncation_grid", "domain_classes", "member_classes"),
+)
+# What only generators behind a miner have.
+_MINED = (
+    *("table_classes", "miner_layers", "miner_softmax"),
+    *("members", "member_classes", "selector"),
 )
 _DIM_Z = {32: 128, 64: 120, 128: 120, 256: 140, 512: 128}
 
@@ -62,9 +68,16 @@ class GanSpec:
             multiplied out, see `networks.fold`), how many classes, in label order, belong to each
             domain; empty for any other.
         wrapper: what a label meets first: `plain`, the class tables; `mined`, a map of z and class
-            vector for each label, see `networks.mined`; `modulated`, kernels of its own, see
+            vector for each label, see `networks.mined`; `selected`, the choice of one of several
+            mined generators, see `networks.selected`; `modulated`, kernels of its own, see
             `layers.class_kernels`.
         table_classes: rows of the class tables behind a miner; 0: `num_classes`.
+        miner_layers: layers of a miner that has ReLU between them; 0: it is one affine map.
+        miner_softmax: whether a miner of class weights gives their logits.
+        members: miners of a mined generator, or mined generators, of which one is picked for each
+            latent and label; 0: there is but one.
+        member_classes: rows of the class tables of each mined generator.
+        selector: what picks: `classifier` or `frequency`, see `networks.selector`.
     """
 
     architecture: str = "biggan"
@@ -88,6 +101,11 @@ class GanSpec:
     domain_classes: tuple[int, ...] = ()
     wrapper: str = "plain"
     table_classes: int = 0
+    miner_layers: int = 0
+    miner_softmax: bool = False
+    members: int = 0
+    member_classes: tuple[int, ...] = ()
+    selector: str = ""
 
     def __post_init__(self):
         for field in _TUPLES:
@@ -102,8 +120,7 @@ class GanSpec:
             )
         if self.wrapper not in WRAPPERS:
             raise InputError(f"wrapper must be one of {', '.join(WRAPPERS)}, got {self.wrapper!r}")
-        if self.table_classes and self.wrapper != "mined":
-            raise InputError(f"table_classes needs the wrapper mined, got {self.wrapper!r}")
+        self._check_miners()
         if self.domain_classes and sum(self.domain_classes) != self.rows:
             raise InputError(
                 f"expected domain_classes that sum to num_classes {self.rows}, "
@@ -126,6 +143,41 @@ class GanSpec:
                 f"dim_z must divide into {blocks + 1} equal chunks (first layer and {blocks} "
                 f"blocks), got {self.dim_z}"
             )
+
+    def _check_miners(self) -> None:
+        for name in _MINED:
+            if getattr(self, name) and self.wrapper not in ("mined", "selected"):
+                raise InputError(
+                    f"{name} needs the wrapper mined or selected, got {self.wrapper!r}"
+                )
+        if self.selector not in SELECTORS or bool(self.selector) != bool(self.members):
+            raise InputError(
+                f"expected a selector of {', '.join(SELECTORS[1:])} for several members and none "
+                f"otherwise, got {self.selector!r} for {self.members}"
+            )
+        if len(self.member_classes) != (self.members if self.wrapper == "selected" else 0):
+            raise InputError(
+                "expected member_classes for each member of a selected generator and none "
+                f"otherwise, got {self.member_classes}"
+            )
+
+    @property
+    def member_specs(self) -> list["GanSpec"]:
+        """Those of the mined generators that one is picked from."""
+        changes = {"wrapper": "mined", "members": 0, "member_classes": (), "selector": ""}
+        return [
+            dataclasses.replace(self, table_classes=rows, **changes) for rows in self.member_classes
+        ]
+
+    @property
+    def embeds_vectors(self) -> bool:
+        """Whether a class may be a vector, which the shared embedding would give."""
+        return bool(self.shared_dim) and not self.domain_classes
+
+    @property
+    def class_width(self) -> int:
+        """Width of what stands for a class: its vector, or weights of the rows of the tables."""
+        return self.shared_dim if self.embeds_vectors else self.rows
 
     @property
     def deep(self) -> bool:

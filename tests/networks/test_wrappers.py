@@ -179,8 +179,18 @@ def test_wrappers_are_saved_and_read(make, form, tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"wrapper": "wrapped"}, "wrapper must be one of plain, mined, modulated, got 'wrapped'"),
-        ({"table_classes": 3}, "table_classes needs the wrapper mined, got 'plain'"),
+        (
+            {"wrapper": "wrapped"},
+            "wrapper must be one of plain, mined, selected, modulated, got 'wrapped'",
+        ),
+        ({"table_classes": 3}, "table_classes needs the wrapper mined or selected, got 'plain'"),
+        ({"members": 2}, "members needs the wrapper mined or selected, got 'plain'"),
+        ({"wrapper": "mined", "members": 2}, "expected a selector of classifier, frequency for"),
+        ({"wrapper": "mined", "selector": "frequency"}, "got 'frequency' for 0"),
+        (
+            {"wrapper": "selected", "members": 2, "selector": "frequency", "member_classes": (4,)},
+            r"expected member_classes for each member .*, got \(4,\)",
+        ),
     ],
 )
 def test_what_a_spec_refuses(fields, message):
