@@ -175,7 +175,7 @@ def test_no_method_is_named_outside_its_file_and_the_registry(path):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_has_a_config(method):
-    configs = sorted((ROOT / "configs").glob("*.flags"))
+    configs = sorted((ROOT / "configs").rglob("*.flags"))
     line = f"--config.method.name={method}"
     named = [p.name for p in configs if line in p.read_text(encoding="utf-8").splitlines()]
     assert named, f"no file of configs/ has the line {line}"
@@ -191,6 +191,6 @@ def test_each_method_has_a_row_in_the_readme(method):
 
 
 def test_each_config_starts_with_its_command():
-    for path in (ROOT / "configs").glob("*.flags"):
+    for path in (ROOT / "configs").rglob("*.flags"):
         head = path.read_text(encoding="utf-8").split("--config.", 1)[0]
         assert f"cgt-train --flagfile=configs/{path.name}" in head, path.name
