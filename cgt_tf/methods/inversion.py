@@ -36,7 +36,7 @@ _WARM_UP, _RAMP_DOWN, _NOISE_UNTIL = 0.05, 0.25, 0.75
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 # Share of its old class that an image's mixture starts with; at 1 it would have no gradient.
 _START_SHARE = 0.9
-_CALIBRATION_IMAGES = 256
+_CALIBRATION_IMAGES, _CALIBRATION_BATCH = 256, 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ class InversionSettings:
     truncation: float = 1.0
     starts: int = 32
     latent_rate: float = 0.05
-    class_rate: float = 0.01
+    class_rate: float = 0.05
     noise: float = 0.05
     feature_weight: float = 1.0
     latent_weight: float = 0.01
@@ -123,7 +123,6 @@ class Inverter:
         self._scales = self._calibrated()
         self._start = tf.function(self._compare, autograph=False)
         self._step = tf.function(self._updated, autograph=False)
-        self._seen = tf.function(self._features, autograph=False)
 
     def invert(self, images: np.ndarray, on_step: Callable[[], None] = lambda: None) -> Codes:
         """Codes of images uint8 [n, R, R, 3], 1 <= n <= batch.
@@ -137,7 +136,7 @@ class Inverter:
         draws = [self._draws(image) for image in filled]
         starts, classes, noise = (np.stack(part, axis=1) for part in zip(*draws, strict=True))
         target = to_float(tf.constant(filled))
-        seen = self._seen(target)
+        seen = self._features(target)
         code = self._best_start(starts, classes, target, seen)
         moments = [(tf.zeros_like(part), tf.zeros_like(part)) for part in code]
         for i in range(settings.steps):
@@ -224,12 +223,10 @@ class Inverter:
         source, settings = self._source, self._settings
         rng = np.random.default_rng(settings.seed)
         images = []
-        for start in range(0, _CALIBRATION_IMAGES, self.batch):
-            count = min(self.batch, _CALIBRATION_IMAGES - start)
-            z = rng.standard_normal((count, source.spec.dim_z), np.float32)
-            labels = rng.integers(source.spec.num_classes, size=count)
-            generated = source.generator(z, labels, truncation=settings.truncation)[0]
-            images.append(generated.numpy())
+        for _ in range(_CALIBRATION_IMAGES // _CALIBRATION_BATCH):
+            z = rng.standard_normal((_CALIBRATION_BATCH, source.spec.dim_z), np.float32)
+            labels = rng.integers(source.spec.num_classes, size=_CALIBRATION_BATCH)
+            images.append(source.generator(z, labels, truncation=settings.truncation)[0].numpy())
         images = np.concatenate(images)
         return np.sqrt(feature_variances(source.discriminator, images, self._levels))
 
