@@ -218,7 +218,7 @@ def test_reconstructions_are_drawn_of_the_same_class_and_all_of_it():
     np.testing.assert_array_equal(labels[numbers], wanted)
     np.testing.assert_array_equal(ops.convert_to_numpy(teacher(rows)[0])[:, 0], numbers)
     counts = np.bincount(numbers)
-    np.testing.assert_allclose(counts, [100, 100, 67, 200, 67, 67], atol=1)
+    np.testing.assert_allclose(counts, [67, 100, 67, 200, 67, 100], atol=1)
     assert int(teacher.draw(np.array([2]), np.array([1.0], np.float32))[0]) == 5
 
 
@@ -418,7 +418,8 @@ def test_a_stopped_run_goes_on_with_the_codes_it_has(trained, tmp_path, monkeypa
 
     def stop(directory, last, best):
         keep(directory, last, best)
-        raise Stopped
+        if directory.saved_steps()[-1] == 2:
+            raise Stopped
 
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         patch.setattr(RunDir, "keep_checkpoints", stop)
@@ -430,7 +431,7 @@ def test_a_stopped_run_goes_on_with_the_codes_it_has(trained, tmp_path, monkeypa
     # With codes at hand there is nothing to invert.
     monkeypatch.delattr("cgt_tf.methods.inversion_cache.Inverter")
     resumed = run_of(tmp_path / "run", INVERTED, form=form)
-    assert resumed.run.saved_steps() == [2]
+    assert resumed.run.saved_steps()[-1] == 2
     resumed.train()
     for name, network in resumed.networks.named.items():
         for path, value in values(network).items():
