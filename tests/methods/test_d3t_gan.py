@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -350,6 +351,7 @@ def run_of(directory, settings=None, seed=3, form=FORM, name="d3t_gan", steps=4,
     config.generator.learning_rate = 0.02
     config.data.cache_dir = str(directory.parent / "cache")
     registry.validate(config)
+    keras.utils.set_random_seed(seed)
     method = registry.create_method(config)
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
     with strategy.scope():
@@ -362,7 +364,7 @@ def run_of(directory, settings=None, seed=3, form=FORM, name="d3t_gan", steps=4,
 INVERTED = {"inversion_steps": 3, "inversion_batch": 12}
 
 
-@pytest.fixture(scope="module", params=[FORM, "folded_deep"])
+@pytest.fixture(scope="module", params=[FORM, pytest.param("folded_deep", marks=pytest.mark.slow)])
 def trained(request, tmp_path_factory):
     training = run_of(tmp_path_factory.mktemp("d3t") / "run", INVERTED, form=request.param)
     source = tiny_source(request.param)
