@@ -9,7 +9,6 @@ are those of the first run. The runs are only read.
 
 import numpy as np
 from absl import flags
-from keras import ops
 
 from cgt_tf.cli import common
 from cgt_tf.errors import InputError
@@ -17,28 +16,6 @@ from cgt_tf.errors import InputError
 _SOURCE = flags.DEFINE_string("source", None, "Handle of the source GAN.")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "last", "best, last or a step.")
 _IMAGES = flags.DEFINE_integer("images", 256, "Held-out images.", lower_bound=1)
-_CLASS_TABLE = "class_projection/"
-
-
-def drift(source, target, images: np.ndarray) -> tuple[float, float]:
-    """Relative L2 distances of two discriminators' weights and of their features.
-
-    Args:
-        source, target: discriminators of one shape, but for their classes.
-        images: float32 [n, R, R, 3] in [-1, 1].
-    """
-    from cgt_tf.methods.base import variable_name
-    from cgt_tf.methods.distillation import level_names, trunk_features
-
-    theirs = {variable_name(v): ops.convert_to_numpy(v) for v in source.trainable_variables}
-    ours = {variable_name(v): ops.convert_to_numpy(v) for v in target.trainable_variables}
-    names = [name for name in theirs if not name.startswith(_CLASS_TABLE)]
-    moved = sum(np.sum((ours[name] - theirs[name]) ** 2) for name in names)
-    size = sum(np.sum(theirs[name] ** 2) for name in names)
-    levels = level_names(source.spec)
-    pairs = zip(*(trunk_features(d, images, levels) for d in (source, target)), strict=True)
-    features = [np.linalg.norm(b - a) / np.linalg.norm(a) for a, b in pairs]
-    return float(np.sqrt(moved / size)), float(np.mean(features))
 
 
 def main(argv):
@@ -47,6 +24,7 @@ def main(argv):
     if not directories:
         raise InputError("expected directories of runs, got none")
     from cgt_tf.cli.wiring import load_data
+    from cgt_tf.methods.distillation import drift
     from cgt_tf.methods.registry import config_from_dict
     from cgt_tf.runs.handles import load_source
     from cgt_tf.runs.snapshots import open_snapshot
@@ -61,6 +39,8 @@ def main(argv):
     print(f"{len(images)} images of {data.name}")
     print(" weights features   step  run")
     for directory, snapshot in zip(directories, snapshots, strict=True):
+        if snapshot.gan.discriminator is None:
+            raise InputError(f"expected runs with a discriminator, {directory} has none")
         weights, features = drift(source.discriminator, snapshot.gan.discriminator, images)
         print(f"{weights:8.4f} {features:8.4f} {snapshot.step:6d}  {directory}")
 

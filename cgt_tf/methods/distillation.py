@@ -9,6 +9,9 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from cgt_tf.errors import InputError
+from cgt_tf.methods.base import variable_name
+
 _BATCH = 100
 
 
@@ -64,3 +67,35 @@ def feature_variances(discriminator, images: np.ndarray, names: Sequence[str]) -
     values = [np.concatenate(level).var(dtype=np.float64) for level in zip(*parts, strict=True)]
     # A level that is constant tells nothing, and must not divide by 0.
     return np.maximum(values, 1e-12).astype(np.float32)
+
+
+def drift(source, target, images: np.ndarray) -> tuple[float, float]:
+    """Relative L2 distances of a discriminator's trained weights and of its features.
+
+    Both are 0 for a copy. Class tables do not count; distances of features are means over blocks.
+
+    Args:
+        source, target: discriminators of one shape, but for their classes.
+        images: float32 [n, R, R, 3] in [-1, 1].
+
+    Raises:
+        InputError: weights of different names or shapes.
+    """
+    theirs, ours = _trunk_weights(source), _trunk_weights(target)
+    if {k: v.shape for k, v in theirs.items()} != {k: v.shape for k, v in ours.items()}:
+        raise InputError("expected a discriminator of the source's shape, got another one")
+    moved = sum(np.sum((ours[name] - value) ** 2) for name, value in theirs.items())
+    size = sum(np.sum(value**2) for value in theirs.values())
+    levels = level_names(source.spec)
+    pairs = zip(*(trunk_features(d, images, levels) for d in (source, target)), strict=True)
+    features = [np.linalg.norm(b - a) / np.linalg.norm(a) for a, b in pairs]
+    return float(np.sqrt(moved / size)), float(np.mean(features))
+
+
+def _trunk_weights(discriminator) -> dict[str, np.ndarray]:
+    values = {variable_name(v): v for v in discriminator.trainable_variables}
+    return {
+        name: ops.convert_to_numpy(value)
+        for name, value in values.items()
+        if not name.startswith("class_projection/")
+    }

@@ -17,10 +17,11 @@ from cgt_tf.methods import inverted_images, registry
 from cgt_tf.methods.adversarial import Judged
 from cgt_tf.methods.base import DataSpec, variable_name
 from cgt_tf.methods.d3t_gan import D3TGAN
+from cgt_tf.methods.distillation import drift
 from cgt_tf.methods.feature_transfer import FeatureTransfer, Reconstructions, TransferSettings
 from cgt_tf.methods.inversion import Codes, embeds
 from cgt_tf.methods.phases import Pass
-from cgt_tf.networks.gan import Gan
+from cgt_tf.networks.gan import Gan, create_discriminator
 from cgt_tf.runs.handles import load_source
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.runs.snapshots import open_snapshot
@@ -342,23 +343,26 @@ def test_distillation_is_of_the_augmented_images_and_the_trunk(logit):
 # Whole runs.
 
 
-def run_of(directory, settings=None, seed=3, form=FORM, name="d3t_gan", steps=4, scores=None):
+def run_of(directory, settings=None, seed=3, form=FORM, name="d3t_gan", steps=4, warmup=0):
     config = registry.create_config(name, settings or {}, seed=seed)
     config.training = TrainingConfig(
         steps=steps, batch_size=4, log_every=1, sample_every=0, checkpoint_every=2, ema_decay=0.5
     )
     config.evaluation.every = 0
     config.generator.learning_rate = 0.02
+    config.discriminator.warmup_steps = warmup
     config.data.cache_dir = str(directory.parent / "cache")
     registry.validate(config)
+    source = tiny_source(form)
+    # Power vectors of new layers are random.
     keras.utils.set_random_seed(seed)
     method = registry.create_method(config)
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
     with strategy.scope():
-        networks = method.build((tiny_source(form),), TARGET)
+        networks = method.build((source,), TARGET)
     run = RunDir(directory)
     run.open(config, TARGET.class_names)
-    return TrainingRun(config, run, strategy, method, networks, data_of(), scores)
+    return TrainingRun(config, run, strategy, method, networks, data_of())
 
 
 INVERTED = {"inversion_steps": 3, "inversion_batch": 12}
@@ -440,6 +444,7 @@ def test_a_stopped_run_goes_on_with_the_codes_it_has(trained, tmp_path, monkeypa
             np.testing.assert_array_equal(value, values(whole.networks[name])[path], err_msg=path)
 
 
+@pytest.mark.slow
 def test_without_its_terms_it_is_transfergan(tmp_path):
     ends = []
     for name, settings in (
@@ -452,3 +457,37 @@ def test_without_its_terms_it_is_transfergan(tmp_path):
     for name, network in ends[0].items():
         for path, value in network.items():
             np.testing.assert_array_equal(ends[1][name][path], value, err_msg=path)
+
+
+# Drift of the discriminator.
+
+
+def test_drift_is_relative_and_leaves_class_tables_out():
+    source, images = tiny_source(FORM), normal(4, 8, 8, 3)
+    copy = method_of().build((source,), TARGET).discriminator
+    assert drift(source.discriminator, copy, images) == (0.0, 0.0)
+    copy.class_projection.kernel.assign(copy.class_projection.kernel + 1.0)
+    assert drift(source.discriminator, copy, images) == (0.0, 0.0)
+    for variable in copy.trainable_variables:
+        variable.assign(1.1 * variable)
+    weights, features = drift(source.discriminator, copy, images)
+    assert weights == pytest.approx(0.1, rel=1e-3) and features > 0
+    other = create_discriminator(dataclasses.replace(source.spec, d_widths=(8, 8, 8, 16)))
+    with pytest.raises(InputError, match="of the source's shape, got another"):
+        drift(source.discriminator, other, images)
+
+
+def test_distillation_keeps_the_discriminator_near_its_source(tmp_path):
+    """Of discriminators that are trained alone, in the warm-up, the features."""
+    images = data_of().images / np.float32(127.5) - 1
+    found = {}
+    for weight in (0.0, 100.0):
+        settings = {"lambda_d": weight, "lambda_g": 0.0, "class_init": "mean_old"}
+        training = run_of(tmp_path / str(weight), settings, warmup=30)
+        step, batches = training.make_step(), training.batches(training.spans[0], 0)
+        for _ in range(30):
+            step([next(batches)])
+        networks = training.networks
+        found[weight] = drift(networks["source_discriminator"], networks.discriminator, images)
+    # Weights are not what it pulls at: Adam moves them as far either way.
+    assert found[100.0][1] < 0.75 * found[0.0][1], found
