@@ -17,6 +17,7 @@ METHODS = {
     "scratch": "cgt_tf.methods.scratch:Scratch",
     "transfergan": "cgt_tf.methods.transfergan:TransferGAN",
     "freeze_d": "cgt_tf.methods.freeze_d:FreezeD",
+    "d3t_gan": "cgt_tf.methods.d3t_gan:D3TGAN",
     "bsa": "cgt_tf.methods.bsa:BSA",
     "minegan": "cgt_tf.methods.minegan:MineGAN",
 }

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from cgt_tf.networks.extended import ExtendedGenerator
     from cgt_tf.networks.gan import Gan
 
-_CLASS_INITS = ("mean_old", "nearest", "normal")
-
 
 @dataclasses.dataclass(kw_only=True)
 class TransferGANSettings:
     """Where the new classes start."""
+
+    CLASS_INITS: ClassVar[tuple[str, ...]] = ("mean_old", "nearest", "normal")
 
     class_init: str = knob(
         "mean_old", "mean of the old classes; nearest: of those; or normal with their spread"
@@ -40,7 +40,7 @@ class TransferGANSettings:
     def check(self, config: Config) -> None:
         """Raises InputError for values out of their range."""
         name = config.method.name
-        one_of(f"{name}.class_init", self.class_init, _CLASS_INITS)
+        one_of(f"{name}.class_init", self.class_init, self.CLASS_INITS)
         at_least(f"{name}.class_init_std", self.class_init_std, 0)
         at_least(f"{name}.nearest_classes", self.nearest_classes, 1)
 

@@ -1,0 +1,167 @@
+"""Codes of inverted images on disk, so that an image is inverted once.
+
+    <cache>/inversions/<key>/codes-<hash>.npz     hashes of the images of a batch, and their codes
+    <cache>/inversions/<key>/picture-<hash>.png   images beside reconstructions, of a whole set
+
+The key is a SHA-256 of everything that decides a code but the image: the source's weights and the
+settings. Entries are written whole or not at all, batch by batch: an inversion that was stopped
+goes on behind its last batch, and sets of images share what they have in common.
+"""
+
+import hashlib
+import os
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from absl import logging
+from keras import ops
+from PIL import Image
+from tqdm import tqdm
+
+from cgt_tf.data.prepared import cache_root
+from cgt_tf.methods.base import variable_name
+from cgt_tf.methods.inversion import Codes, InversionSettings, Inverter, embeds, image_hash
+from cgt_tf.networks.gan import Gan
+
+_FORMAT = "1"
+# What NumPy and zipfile are seen to raise on files that were cut short or changed.
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+
+
+class InversionCache:
+    """Codes by the content of images, for one source and one kind of inversion.
+
+    Args:
+        source: with a discriminator.
+        settings: of the inversion.
+        cache_dir: see `data.prepared.cache_root`.
+
+    Attributes:
+        directory: of the entries; made when the first is written.
+    """
+
+    def __init__(
+        self,
+        source: Gan,
+        settings: InversionSettings,
+        cache_dir: str | os.PathLike[str] | None = None,
+    ):
+        facts = (_FORMAT, source_fingerprint(source), repr(settings))
+        key = hashlib.sha256(repr(facts).encode()).hexdigest()
+        self.directory = cache_root(cache_dir) / "inversions" / key
+        spec = source.spec
+        self._widths = (spec.dim_z, spec.num_classes, spec.shared_dim if embeds(spec) else 0)
+
+    def read(self) -> dict[str, tuple]:
+        """Every stored image's rows of `Codes`, by its hash; damaged entries are left out."""
+        found: dict[str, tuple] = {}
+        for path in sorted(self.directory.glob("codes-*.npz")):
+            try:
+                found |= self._entry(path)
+            except _DAMAGED as error:
+                reason = str(error).split("\n")[0]
+                logging.warning("%s is damaged and is computed again: %s", path, reason)
+        return found
+
+    def _entry(self, path: Path) -> dict[str, tuple]:
+        with np.load(path, allow_pickle=False) as entry:
+            hashes = entry["hashes"].tolist()  # zipfile compares checksums.
+            parts = [entry[name] for name in Codes._fields]
+        shapes = [part.shape for part in parts]
+        expected = [(len(hashes), width) for width in self._widths] + [(len(hashes),)]
+        if shapes != expected or any(part.dtype != np.float32 for part in parts):
+            raise ValueError(f"expected float32 codes of the shapes {expected}, got {shapes}")
+        return dict(zip(hashes, zip(*parts, strict=True), strict=True))
+
+    def write(self, hashes: list[str], codes: Codes) -> None:
+        """Stores the codes of a batch; where that fails, a warning says so."""
+
+        def save(file):
+            np.savez(file, hashes=np.array(hashes), **codes._asdict())
+
+        self._store(f"codes-{_digest(hashes)}.npz", save)
+
+    def write_picture(self, picture: Image.Image, images: np.ndarray) -> Path:
+        """Stores the picture of a set of images, uint8 [n, R, R, 3]; returns its path."""
+        name = f"picture-{_digest([image_hash(image) for image in images])}.png"
+        return self._store(name, lambda file: picture.save(file, "PNG"))
+
+    def _store(self, name: str, save: Callable[[IO[bytes]], None]) -> Path:
+        path = self.directory / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    save(file)
+                os.replace(temporary, path)
+            finally:
+                Path(temporary).unlink(missing_ok=True)
+        except OSError as error:
+            logging.warning("%s was not cached: %s", path, error.strerror or error)
+        return path
+
+
+def _digest(hashes: list[str]) -> str:
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()[:32]
+
+
+def source_fingerprint(source: Gan) -> str:
+    """SHA-256 of a GAN's spec and of all values of both networks, as hex."""
+    digest = hashlib.sha256(source.spec.to_json().encode())
+    for network in (source.generator, source.discriminator):
+        for variable in network.variables:
+            value = ops.convert_to_numpy(variable)
+            digest.update(repr((variable_name(variable), value.shape, value.dtype)).encode())
+            digest.update(np.ascontiguousarray(value))
+    return digest.hexdigest()
+
+
+def invert_images(
+    source: Gan,
+    images: np.ndarray,
+    settings: InversionSettings,
+    *,
+    batch: int,
+    cache: InversionCache,
+) -> Codes:
+    """Codes of images uint8 [n, R, R, 3], from the cache as far as they are there.
+
+    Shows a progress bar on stderr while there is something to do.
+
+    Args:
+        source, settings: as the cache was made for.
+        images: see above.
+        batch: images of one pass.
+        cache: is read and added to.
+    """
+    hashes = [image_hash(image) for image in images]
+    found = cache.read()
+    number = dict(zip(hashes, range(len(hashes)), strict=True))
+    missing = sorted(i for name, i in number.items() if name not in found)
+    if missing:
+        inverter = Inverter(source, settings, batch)
+        batches = [missing[i : i + batch] for i in range(0, len(missing), batch)]
+        with _progress_bar(len(missing), len(batches) * settings.steps) as bar:
+            for chosen in batches:
+                codes = inverter.invert(images[chosen], bar.update)
+                names = [hashes[i] for i in chosen]
+                cache.write(names, codes)
+                found |= dict(zip(names, zip(*codes, strict=True), strict=True))
+    parts = zip(*(found[name] for name in hashes), strict=True)
+    return Codes(*(np.stack(part) for part in parts))
+
+
+def _progress_bar(count: int, steps: int) -> tqdm:
+    return tqdm(
+        total=steps,
+        unit="step",
+        desc=f"inversion of {count} images",
+        dynamic_ncols=True,
+        file=sys.stderr,
+    )
