@@ -10,9 +10,9 @@ _OURS = "cgt_tf.cli."
 
 def invoke(command, *arguments):
     """Exit status of a command; what it prints goes where the test's own output goes."""
-    for module, defined in list(flags.FLAGS.flags_by_module_dict().items()):
-        if module.startswith(_OURS) or module == sys.argv[0]:
-            for flag in defined:
+    for module, defined in flags.FLAGS.flags_by_module_dict().items():
+        for flag in list(defined):
+            if module.startswith(_OURS) or flag.name.split(".")[0] == "config":
                 delattr(flags.FLAGS, flag.name)
     before = sys.argv
     sys.argv = [f"cgt-{command.rstrip('_')}", *arguments]
