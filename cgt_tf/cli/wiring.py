@@ -92,7 +92,8 @@ class Session:
     def _exported(self) -> str:
         new = f"{len(self.networks.class_names)} new"
         if not self.method.keeps_old_classes:
-            return f"the {new} classes only"
+            note = self.method.export_note(self.networks)
+            return f"the {new} classes only" + (f", {note}" if note else "")
         each = parameters_per_class(self.networks.generator)
         return (
             f"{len(self.sources[0].class_names)} old classes, which stay as they are, and {new}, "

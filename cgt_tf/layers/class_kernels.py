@@ -6,6 +6,22 @@ from keras import ops
 from cgt_tf.layers import resample
 
 
+def convolve_each(x, kernels):
+    """Zero-padded 3x3 convolution of each sample with a kernel of its own.
+
+    Args:
+        x: [B, H, W, C_in].
+        kernels: [B, 3, 3, C_in, C_out].
+    """
+    _, height, width, channels = x.shape
+    filters = kernels.shape[-1]
+    # A product of matrices, as grouped convolutions have no gradient on CPUs.
+    patches = ops.image.extract_patches(x, 3, strides=1, padding="same")
+    patches = ops.reshape(patches, (-1, height * width, 9 * channels))
+    kernels = ops.reshape(kernels, (-1, 9 * channels, filters))
+    return ops.reshape(ops.matmul(patches, kernels), (-1, height, width, filters))
+
+
 class ClassKernelConv2D(keras.layers.Layer):
     """Zero-padded 3x3 convolution, [B, H, W, C_in] -> [B, H', W', filters].
 
@@ -37,13 +53,8 @@ class ClassKernelConv2D(keras.layers.Layer):
         weights = condition.classes if condition.kernels is None else condition.kernels
         if self.resample == "up":
             x = resample.upsample_nearest(x)
-        _, height, width, channels = x.shape
         kernels = ops.matmul(weights, ops.reshape(self.kernel, (self.num_classes, -1)))
-        kernels = ops.reshape(kernels, (-1, 9 * channels, self.filters))
-        # A product of matrices, as grouped convolutions have no gradient on CPUs.
-        patches = ops.image.extract_patches(x, 3, strides=1, padding="same")
-        patches = ops.reshape(patches, (-1, height * width, 9 * channels))
-        y = ops.reshape(ops.matmul(patches, kernels), (-1, height, width, self.filters))
+        y = convolve_each(x, ops.reshape(kernels, (-1, *self.kernel.shape[1:])))
         return y + ops.matmul(weights, self.bias)[:, None, None, :]
 
     def get_config(self):

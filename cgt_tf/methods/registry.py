@@ -18,6 +18,7 @@ METHODS = {
     "transfergan": "cgt_tf.methods.transfergan:TransferGAN",
     "freeze_d": "cgt_tf.methods.freeze_d:FreezeD",
     "bsa": "cgt_tf.methods.bsa:BSA",
+    "hyper_modulation": "cgt_tf.methods.hyper_modulation:HyperModulation",
 }
 DEFAULT = "cgan_transfer"
 

@@ -62,8 +62,11 @@ class GanSpec:
             domain; empty for any other.
         wrapper: what a label meets first: `plain`, the class tables; `mined`, a map of z and class
             vector for each label, see `networks.mined`; `modulated`, kernels of its own, see
-            `layers.class_kernels`.
-        table_classes: rows of the class tables behind a miner; 0: `num_classes`.
+            `layers.class_kernels` and `networks.modulated`.
+        table_classes: rows of the class tables behind a miner, or of those that z chooses from in a
+            modulated generator; 0: `num_classes`.
+        modulation_rank: of a modulated generator that keeps factors of this rank for each class in
+            place of kernels, see `layers.modulated_kernels`; 0: kernels.
     """
 
     architecture: str = "biggan"
@@ -87,6 +90,7 @@ class GanSpec:
     domain_classes: tuple[int, ...] = ()
     wrapper: str = "plain"
     table_classes: int = 0
+    modulation_rank: int = 0
 
     def __post_init__(self):
         for field in _TUPLES:
@@ -97,8 +101,13 @@ class GanSpec:
             )
         if self.wrapper not in WRAPPERS:
             raise InputError(f"wrapper must be one of {', '.join(WRAPPERS)}, got {self.wrapper!r}")
-        if self.table_classes and self.wrapper != "mined":
-            raise InputError(f"table_classes needs the wrapper mined, got {self.wrapper!r}")
+        if self.table_classes and self.wrapper == "plain":
+            raise InputError("table_classes needs the wrapper mined or modulated, got 'plain'")
+        if self.modulation_rank < 0 or (self.modulation_rank and self.wrapper != "modulated"):
+            raise InputError(
+                "expected modulation_rank 0, or a rank of the wrapper modulated, got "
+                f"{self.modulation_rank} of {self.wrapper!r}"
+            )
         if self.domain_classes and sum(self.domain_classes) != self.rows:
             raise InputError(
                 f"expected domain_classes that sum to num_classes {self.rows}, "
