@@ -42,6 +42,7 @@ class DataConfig:
     )
     classes: tuple[str, ...] = knob((), "empty: all")
     images_per_class: int = knob(0, "0: all; else drawn by `seed`")
+    unlabelled: bool = knob(False, "drop the labels: one class, all, of all chosen images")
     flip: bool = knob(False, "random horizontal flips")
     cache_dir: str = knob("", "empty: $CGT_TF_CACHE, else ~/.cache/cgt_tf")
 

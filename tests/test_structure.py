@@ -175,7 +175,7 @@ def test_no_method_is_named_outside_its_file_and_the_registry(path):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_has_a_config(method):
-    configs = sorted((ROOT / "configs").glob("*.flags"))
+    configs = sorted((ROOT / "configs").rglob("*.flags"))
     line = f"--config.method.name={method}"
     named = [p.name for p in configs if line in p.read_text(encoding="utf-8").splitlines()]
     assert named, f"no file of configs/ has the line {line}"

@@ -104,7 +104,7 @@ class Session:
 def load_data(config: Config, resolution: int) -> tuple[ImageSet, ImageSet | None]:
     """The few-shot training images and the held-out ones of a config."""
     data = config.data
-    return load_train_and_heldout(
+    sets = load_train_and_heldout(
         data.train,
         resolution=resolution,
         classes=data.classes,
@@ -113,6 +113,10 @@ def load_data(config: Config, resolution: int) -> tuple[ImageSet, ImageSet | Non
         cache_dir=data.cache_dir or None,
         heldout_spec=data.heldout,
     )
+    if not data.unlabelled:
+        return sets
+    train, heldout = sets
+    return train.without_labels(), heldout and heldout.without_labels()
 
 
 @dataclasses.dataclass(frozen=True)

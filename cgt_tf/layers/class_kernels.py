@@ -1,5 +1,7 @@
 """A convolution with a kernel of its own for each class, as modulated kernels fold into."""
 
+import itertools
+
 import keras
 from keras import ops
 
@@ -14,12 +16,15 @@ def convolve_each(x, kernels):
         kernels: [B, 3, 3, C_in, C_out].
     """
     _, height, width, channels = x.shape
-    filters = kernels.shape[-1]
-    # A product of matrices, as grouped convolutions have no gradient on CPUs.
-    patches = ops.image.extract_patches(x, 3, strides=1, padding="same")
-    patches = ops.reshape(patches, (-1, height * width, 9 * channels))
-    kernels = ops.reshape(kernels, (-1, 9 * channels, filters))
-    return ops.reshape(ops.matmul(patches, kernels), (-1, height, width, filters))
+    padded = ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    # Products of matrices, as grouped convolutions have no gradient on CPUs; nine small ones, as
+    # the gradient of image patches is slow there.
+    total = 0.0
+    for i, j in itertools.product(range(3), range(3)):
+        part = padded[:, i : i + height, j : j + width]
+        part = ops.reshape(part, (-1, height * width, channels))
+        total = total + ops.matmul(part, kernels[:, i, j])
+    return ops.reshape(total, (-1, height, width, kernels.shape[-1]))
 
 
 class ClassKernelConv2D(keras.layers.Layer):

@@ -64,7 +64,14 @@ class TaskNetwork(keras.layers.Layer):
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.width = width
-        self.linears = [EqualisedDense(width, name=f"linear_{i}") for i in range(_LAYERS)]
+        # By name, as checkpoints of a layer do not see into lists.
+        for i in range(_LAYERS):
+            setattr(self, f"linear_{i}", EqualisedDense(width, name=f"linear_{i}"))
+
+    @property
+    def linears(self) -> list[EqualisedDense]:
+        """The linear layers, in order."""
+        return [getattr(self, f"linear_{i}") for i in range(_LAYERS)]
 
     def build(self, input_shape):
         del input_shape

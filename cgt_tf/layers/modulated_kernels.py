@@ -166,7 +166,9 @@ class HyperLowRankConv2D(LowRankConv2D):
 
     def factors(self, given) -> Factors:
         heads = (self.a_head, self.b_head, self.c_head, self.d_head)
-        parts = [ops.reshape(head(given), (-1, self.rank, head.units // self.rank)) for head in heads]
+        parts = [
+            ops.reshape(head(given), (-1, self.rank, head.units // self.rank)) for head in heads
+        ]
         return Factors(*parts, self.bias + self.bias_head(given))
 
     def fold(self, t):

@@ -67,7 +67,8 @@ def split_full(outputs, in_channels: int):
     Returns:
         `(gamma, beta)`, each [B, C_out, C_in].
     """
-    outputs = ops.reshape(outputs, (outputs.shape[0] or -1, -1, in_channels, 2))
+    out_channels = outputs.shape[-1] // (2 * in_channels)
+    outputs = ops.reshape(outputs, (-1, out_channels, in_channels, 2))
     return outputs[..., 0], outputs[..., 1]
 
 

@@ -64,9 +64,7 @@ class Adversarial:
         self._config = config
         blocks = config.discriminator.freeze_blocks if frozen_blocks is None else frozen_blocks
         self._loss = loss or create_loss(config.training)
-        self._patterns = discriminator_patterns(
-            blocks, (*self._loss.unused, *frozen_layers)
-        )
+        self._patterns = discriminator_patterns(blocks, (*self._loss.unused, *frozen_layers))
         self._generate = generate or self._from_labels
         self._power_iteration = power_iteration
         self._terms = terms or _none

@@ -143,7 +143,7 @@ class TransferMethod:
         return extended.gan(networks.discriminator)
 
     def export_note(self, networks: Networks) -> str:
-        """How much `extended` holds for the new classes, in a few words for the log; empty: unsaid."""
+        """How much `extended` holds of the new classes, in few words for the log; may be empty."""
         return ""
 
     def discriminator_origin(self, sources: Sequence[Gan]) -> str:

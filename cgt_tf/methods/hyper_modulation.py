@@ -189,7 +189,7 @@ def _generate(p: Pass, z, classes, training: bool):
 
 
 def _align(p: Pass) -> Terms:
-    """The loss of the self-initialisation: of the first class, both with the source's statistics."""
+    """The self-initialisation's loss, of the first class; both with the source's statistics."""
     from keras import ops
 
     from cgt_tf.methods.hyper_networks import alignment

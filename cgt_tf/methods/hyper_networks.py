@@ -89,7 +89,9 @@ def create_modulated(
         conv = functools.partial(HyperLowRankConv2D, rank=rank, width=width, identity=identity)
     generator = create_generator(spec, conv=conv, initializer="zeros")
     copy_others(source, generator)
-    for old, new in zip(modulated_layers(source, generator), modulated_layers(generator), strict=True):
+    for old, new in zip(
+        modulated_layers(source, generator), modulated_layers(generator), strict=True
+    ):
         new.start_from(
             ops.convert_to_tensor(old.kernel), ops.convert_to_tensor(old.bias), standardised_bias
         )

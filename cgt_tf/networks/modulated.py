@@ -1,4 +1,4 @@
-"""What a generator with modulated kernels has besides: old classes drawn with z, its convolutions."""
+"""What a generator with modulated kernels has besides: old classes from z, its convolutions."""
 
 import functools
 from collections.abc import Callable

@@ -180,7 +180,9 @@ def test_wrappers_are_saved_and_read(make, form, tmp_path):
     ("fields", "message"),
     [
         ({"wrapper": "wrapped"}, "wrapper must be one of plain, mined, modulated, got 'wrapped'"),
-        ({"table_classes": 3}, "table_classes needs the wrapper mined, got 'plain'"),
+        ({"table_classes": 3}, "table_classes needs the wrapper mined or modulated, got 'plain'"),
+        ({"modulation_rank": 2}, "expected modulation_rank 0, or a rank .* got 2 of 'plain'"),
+        ({"wrapper": "modulated", "modulation_rank": -1}, "got -1 of 'modulated'"),
     ],
 )
 def test_what_a_spec_refuses(fields, message):
