@@ -125,7 +125,7 @@ class HyperModulation(TransferMethod):
             generator,
             discriminator,
             {"task_net": task_network},
-            {"source": teacher},
+            {"source": teacher} if settings.self_initialisation_steps else {},
         )
 
     def stages(self, networks: Networks) -> tuple[Stage, ...]:

@@ -12,6 +12,7 @@ from keras import ops
 from cgt_tf.layers.equalised import TaskNetwork
 from cgt_tf.layers.modulated_kernels import HyperConv2D, HyperLowRankConv2D
 from cgt_tf.layers.modulation import Factors
+from cgt_tf.layers.spectral import SpectralConv2D
 from cgt_tf.methods.base import Networks, variable_name
 from cgt_tf.networks.biggan import BaseGenerator
 from cgt_tf.networks.extended import ExtendedGenerator
@@ -107,7 +108,7 @@ def modulated_layers(generator: BaseGenerator, like: BaseGenerator | None = None
     layers = []
     for ours, block in zip(generator.blocks, (like or generator).blocks, strict=True):
         for layer, other in zip(ours.convolutions, block.convolutions, strict=True):
-            if not hasattr(other, "kernel_size"):
+            if not isinstance(other, SpectralConv2D):
                 layers.append(layer)
     return layers
 

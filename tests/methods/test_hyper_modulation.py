@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -234,6 +235,9 @@ def test_a_snapshot_is_the_averaged_networks(trained):
     np.testing.assert_allclose(snapshot.extended()(Z, LABELS), expected, atol=1e-4)
     np.testing.assert_allclose(scored[3], expected, atol=1e-4)
     assert np.abs(scored[3] - scored[0]).max() > 1e-2
+    # Its kernels are the classes' own: there is none left to modulate.
+    with pytest.raises(InputError, match="table of classes, got one that is modulated"):
+        method_of().build((snapshot.gan,), dataclasses.replace(TARGET, class_names=("u",)))
 
 
 def test_it_is_exported(trained, tmp_path):
@@ -261,15 +265,19 @@ def test_both_forms_give_the_same_images(form):
     np.testing.assert_allclose(kernels(Z, LABELS), expected, atol=1e-4)
 
 
-PUBLISHED = {
-    **{"rank": 0, "start": "normal", "bias": "standardised", "loss": "softplus"},
-    **{"head": "multi_head", "contrastive": 0.01, "self_initialisation_steps": 3},
-    **{"task_lr_factor": 0.001, "class_noise": 0.0},
-}
+def published():
+    """The method's settings of the flagfile with those of the authors' code."""
+    path = Path(__file__).parents[2] / "configs" / "methods" / f"{NAME}_faithful.flags"
+    knob = f"--config.{NAME}."
+    lines = path.read_text(encoding="utf-8").splitlines()
+    pairs = [line.removeprefix(knob).split("=") for line in lines if line.startswith(knob)]
+    default = registry.method_type(NAME).Settings()
+    return {key: type(getattr(default, key))(value) for key, value in pairs}
 
 
 def test_self_initialisation_learns_the_source_and_makes_classes_alike(tmp_path):
-    settings = {**PUBLISHED, "self_initialisation_steps": 12}
+    settings = {**published(), "self_initialisation_steps": 12}
+    assert (settings["rank"], settings["head"], settings["contrastive"]) == (0, "multi_head", 0.01)
     options = {"steps": 1, "checkpoint_every": 12, "r1_gamma": 10.0, "r1_every": 1}
     training = prepared(tmp_path / "run", settings, **options)
     training.train()
