@@ -91,11 +91,15 @@ def test_the_old_class_is_always_one_of_them():
 # The start.
 
 
-@pytest.mark.parametrize("form", [*FORMS, "one_class"])
 @pytest.mark.parametrize(
-    "settings",
-    [{}, {"rank": 0}, {"bias": "standardised"}, {"fold_kernels": True}],
-    ids=["low_rank", "full", "standardised_bias", "kernels"],
+    ("form", "settings"),
+    [
+        *((form, {}) for form in (*FORMS, "one_class")),
+        *((form, {"rank": 0}) for form in ("shared_hierarchical", "deep")),
+        *((form, {"bias": "standardised"}) for form in ("table", "folded_deep")),
+        *((form, {"fold_kernels": True}) for form in ("folded", "one_class")),
+    ],
+    ids=str,
 )
 def test_it_starts_at_the_source(form, settings):
     source = source_of(form)
@@ -130,8 +134,7 @@ def test_classes_are_equal_before_training_unless_there_is_noise():
         assert (difference == 0) == (noise == 0)
 
 
-@pytest.mark.parametrize("form", ["table", "deep", "folded", "one_class"])
-@pytest.mark.parametrize("rank", [0, 2])
+@pytest.mark.parametrize(("form", "rank"), [("deep", 2), ("folded", 0), ("one_class", 2)])
 def test_the_alignment_is_zero_at_the_identity(form, rank):
     for start in ("identity", "normal"):
         settings = {"rank": rank, "start": start, "self_initialisation_steps": 2}
@@ -194,7 +197,13 @@ def averaged_images(training):
         return ops.convert_to_numpy(networks.generator(Z, networks["task_net"](ONE_HOT))[0])
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["factors", "kernels"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(False, id="factors"),
+        pytest.param(True, id="kernels", marks=pytest.mark.slow),
+    ],
+)
 def trained(request, tmp_path_factory):
     """A finished run, values of its networks before it, and what was scored."""
     scored = {}
@@ -275,6 +284,7 @@ def published():
     return {key: type(getattr(default, key))(value) for key, value in pairs}
 
 
+@pytest.mark.slow
 def test_self_initialisation_learns_the_source_and_makes_classes_alike(tmp_path):
     settings = {**published(), "self_initialisation_steps": 12}
     assert (settings["rank"], settings["head"], settings["contrastive"]) == (0, "multi_head", 0.01)
@@ -291,6 +301,7 @@ def test_self_initialisation_learns_the_source_and_makes_classes_alike(tmp_path)
     assert 0 < np.abs(rows - rows[:1]).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_it_is_resumed_at_the_border_of_its_stages(tmp_path, monkeypatch):
     settings = {"rank": 1, "start": "normal", "self_initialisation_steps": 3}
     whole = prepared(tmp_path / "whole", settings)
@@ -319,6 +330,7 @@ def test_it_is_resumed_at_the_border_of_its_stages(tmp_path, monkeypatch):
             np.testing.assert_array_equal(found[key], value, err_msg=f"{name}/{key}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["folded_deep", "one_class"])
 def test_a_step_of_other_sources(form, tmp_path):
     training = prepared(tmp_path / "run", form=form, steps=1)

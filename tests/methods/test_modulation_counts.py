@@ -60,8 +60,7 @@ def named(layers, *endings):
     return size(v for layer in layers for v in layer.variables if v.path.endswith(endings))
 
 
-@pytest.mark.parametrize("form", ["shared_hierarchical", "table", "deep"])
-@pytest.mark.parametrize("rank", [0, 1, 4])
+@pytest.mark.parametrize(("form", "rank"), [("table", 0), ("deep", 0), ("table", 1), ("deep", 4)])
 def test_layers_have_these_counts(form, rank):
     source = tiny_source(form)
     config = registry.create_config("hyper_modulation", {"rank": rank, "task_width": 6})
