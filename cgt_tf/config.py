@@ -56,7 +56,9 @@ class DataConfig:
         "", "empty: the spec's own test split, else what the few-shot draw leaves over"
     )
     classes: tuple[str, ...] = knob((), "empty: all")
-    images_per_class: int = knob(0, "0: all; else drawn by `seed`")
+    images_per_class: int = knob(0, "0: all; else drawn by `draw_seed`")
+    draw_seed: int = knob(-1, "of that draw; -1: the run's `seed`")
+    unlabelled: bool = knob(False, "drop the labels: one class, all, of all chosen images")
     flip: bool = knob(False, "random horizontal flips")
     cache_dir: str = knob("", "empty: $CGT_TF_CACHE, else ~/.cache/cgt_tf")
 

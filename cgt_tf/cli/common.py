@@ -68,9 +68,7 @@ def run(
     except (OSError, MemoryError) as error:
         print(f"{name}: error: {_refusal(error)}", file=sys.stderr)
         sys.exit(EXIT_INPUT_ERROR)
-    except Exception as error:
-        if not _refused_by_the_machine(error):
-            raise
+    except _machine_errors() as error:
         print(f"{name}: error: {' '.join(str(error).split())[:_LONGEST]}", file=sys.stderr)
         sys.exit(EXIT_INPUT_ERROR)
 
@@ -111,13 +109,13 @@ def _refusal(error: OSError | MemoryError) -> str:
     return f"expected a file that can be used, got{place}: {error.strerror or error}"
 
 
-def _refused_by_the_machine(error: Exception) -> bool:
-    """Whether TensorFlow reports a full disk, missing rights, a lost worker, a lack of memory."""
+def _machine_errors() -> tuple[type[Exception], ...]:
+    """What TensorFlow raises for full disks, missing rights, lost workers and too little memory."""
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is None:
-        return False
+        return ()
     names = ("ResourceExhausted", "PermissionDenied", "Unavailable", "DataLoss", "Aborted")
-    return isinstance(error, tuple(getattr(tensorflow.errors, f"{n}Error") for n in names))
+    return tuple(getattr(tensorflow.errors, f"{name}Error") for name in names)
 
 
 def no_arguments(argv: Sequence[str]) -> None:

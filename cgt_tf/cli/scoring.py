@@ -87,11 +87,12 @@ def score_run(workdir: str, checkpoint: str, request: Request) -> tuple[Evaluati
     request.refuse("a run has its own classes and size", "classes", "resolution")
     run = RunDir(workdir)
     config = config_from_dict(run.config())
-    features = config.evaluation.features
-    if runs_code(features) and not (request.features or request.trust):
+    if runs_code(features := config.evaluation.features) and not (
+        request.features or request.trust
+    ):
         raise InputError(
-            f"the run's own config.json names the SavedModel {features!r}, which is a program: "
-            "give it with --features, or --trust the run"
+            f"the run's own config.json names {features!r}, which is a program: give it with "
+            "--features, or --trust the run"
         )
     step = run.resolve_checkpoint(checkpoint)
     config.data.heldout = request.data or config.data.heldout

@@ -120,10 +120,11 @@ def standing(
             z = draw_latents(seed, start, start + size, extended.spec.dim_z, protocol.truncation)
             yield z, tf.constant(labels)
 
-    # The new classes are the last domain.
+    # The new classes are the last domain; behind a wrapper all domains are theirs.
+    domain = -1 if extended.mixes else None
     with (
         strategy.scope(),
-        standing_statistics(extended.generator, draws(), strategy.run, domain=-1),
+        standing_statistics(extended.generator, draws(), strategy.run, domain),
     ):
         yield
 

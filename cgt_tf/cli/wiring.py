@@ -92,7 +92,8 @@ class Session:
     def _exported(self) -> str:
         new = f"{len(self.networks.class_names)} new"
         if not self.method.keeps_old_classes:
-            return f"the {new} classes only"
+            note = self.method.export_note(self.networks)
+            return f"the {new} classes only" + (f", {note}" if note else "")
         each = parameters_per_class(self.networks.generator)
         return (
             f"{len(self.sources[0].class_names)} old classes, which stay as they are, and {new}, "
@@ -103,15 +104,19 @@ class Session:
 def load_data(config: Config, resolution: int) -> tuple[ImageSet, ImageSet | None]:
     """The few-shot training images and the held-out ones of a config."""
     data = config.data
-    return load_train_and_heldout(
+    sets = load_train_and_heldout(
         data.train,
         resolution=resolution,
         classes=data.classes,
         images_per_class=data.images_per_class,
-        seed=config.seed,
+        seed=config.seed if data.draw_seed < 0 else data.draw_seed,
         cache_dir=data.cache_dir or None,
         heldout_spec=data.heldout,
     )
+    if not data.unlabelled:
+        return sets
+    train, heldout = sets
+    return train.without_labels(), heldout and heldout.without_labels()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,8 @@ import numpy as np
 
 from cgt_tf.errors import InputError
 
+ALL = "all"  # The one class of images without labels.
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageSet:
@@ -79,6 +81,11 @@ class ImageSet:
             name: hashlib.sha256(np.ascontiguousarray(self.images[self.labels == i])).hexdigest()
             for i, name in enumerate(self.class_names)
         }
+
+    def without_labels(self) -> ImageSet:
+        """The same images as one class, `ALL`."""
+        labels = np.zeros_like(self.labels)
+        return ImageSet(self.images, labels, (ALL,), f"{self.name}, without labels")
 
     def select_classes(self, names: Sequence[str]) -> ImageSet:
         """The images of some classes, which are numbered in the order of `names`.

@@ -1,9 +1,30 @@
 """A convolution with a kernel of its own for each class, as modulated kernels fold into."""
 
+import itertools
+
 import keras
 from keras import ops
 
 from cgt_tf.layers import resample
+
+
+def convolve_each(x, kernels):
+    """Zero-padded 3x3 convolution of each sample with a kernel of its own.
+
+    Args:
+        x: [B, H, W, C_in].
+        kernels: [B, 3, 3, C_in, C_out].
+    """
+    _, height, width, channels = x.shape
+    padded = ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    # Products of matrices, as grouped convolutions have no gradient on CPUs; nine small ones, as
+    # the gradient of image patches is slow there.
+    total = 0.0
+    for i, j in itertools.product(range(3), range(3)):
+        part = padded[:, i : i + height, j : j + width]
+        part = ops.reshape(part, (-1, height * width, channels))
+        total = total + ops.matmul(part, kernels[:, i, j])
+    return ops.reshape(total, (-1, height, width, kernels.shape[-1]))
 
 
 class ClassKernelConv2D(keras.layers.Layer):
@@ -37,13 +58,8 @@ class ClassKernelConv2D(keras.layers.Layer):
         weights = condition.classes if condition.kernels is None else condition.kernels
         if self.resample == "up":
             x = resample.upsample_nearest(x)
-        _, height, width, channels = x.shape
         kernels = ops.matmul(weights, ops.reshape(self.kernel, (self.num_classes, -1)))
-        kernels = ops.reshape(kernels, (-1, 9 * channels, self.filters))
-        # A product of matrices, as grouped convolutions have no gradient on CPUs.
-        patches = ops.image.extract_patches(x, 3, strides=1, padding="same")
-        patches = ops.reshape(patches, (-1, height * width, 9 * channels))
-        y = ops.reshape(ops.matmul(patches, kernels), (-1, height, width, self.filters))
+        y = convolve_each(x, ops.reshape(kernels, (-1, *self.kernel.shape[1:])))
         return y + ops.matmul(weights, self.bias)[:, None, None, :]
 
     def get_config(self):

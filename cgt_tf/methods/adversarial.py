@@ -41,6 +41,7 @@ class Adversarial:
         config: of the run.
         loss: of both; None: the hinge, ramped where the config says so, see `create_loss`.
         frozen_blocks: of the discriminator, from the image side; None: as the config says.
+        frozen_layers: further layers of it that are not trained, by the paths of their names.
         generate: `generate(p, z, classes, training)` -> (images, endpoints), where a method puts
             something before the generator; classes are labels int32 [b] or weights [b, K].
         power_iteration: whether the generator's power vectors move; None: as in training.
@@ -54,6 +55,7 @@ class Adversarial:
         *,
         loss: AdversarialLoss | None = None,
         frozen_blocks: int | None = None,
+        frozen_layers: tuple[str, ...] = (),
         generate: Callable | None = None,
         power_iteration: bool | None = None,
         terms: Callable[[Pass, Judged], dict] | None = None,
@@ -62,7 +64,7 @@ class Adversarial:
         self._config = config
         blocks = config.discriminator.freeze_blocks if frozen_blocks is None else frozen_blocks
         self._loss = loss or create_loss(config.training)
-        self._patterns = discriminator_patterns(blocks, self._loss.unused)
+        self._patterns = discriminator_patterns(blocks, (*self._loss.unused, *frozen_layers))
         self._generate = generate or self._from_labels
         self._power_iteration = power_iteration
         self._terms = terms or _none

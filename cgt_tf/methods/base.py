@@ -142,6 +142,10 @@ class TransferMethod:
         """
         return extended.gan(networks.discriminator)
 
+    def export_note(self, networks: Networks) -> str:
+        """How much `extended` holds of the new classes, in few words for the log; may be empty."""
+        return ""
+
     def discriminator_origin(self, sources: Sequence[Gan]) -> str:
         """Where the discriminator comes from, in a few words for the log."""
         config = self.config.discriminator

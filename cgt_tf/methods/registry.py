@@ -20,8 +20,11 @@ METHODS = {
     "d3t_gan": "cgt_tf.methods.d3t_gan:D3TGAN",
     "bsa": "cgt_tf.methods.bsa:BSA",
     "minegan": "cgt_tf.methods.minegan:MineGAN",
+    "hyper_modulation": "cgt_tf.methods.hyper_modulation:HyperModulation",
 }
 DEFAULT = "cgan_transfer"
+# The one that needs no source.
+UNTRANSFERRED = "scratch"
 
 
 def method_type(name: str) -> type[TransferMethod]:

@@ -11,7 +11,7 @@ from cgt_tf.layers.conditional_batch_norm import Condition
 from cgt_tf.networks.biggan import BaseGenerator
 
 # Hidden layers of a block have a quarter of its input's channels.
-_BOTTLENECK = 4
+BOTTLENECK = 4
 
 
 class BottleneckBlock(keras.layers.Layer):
@@ -26,7 +26,7 @@ class BottleneckBlock(keras.layers.Layer):
         self.in_channels = in_channels
         self.channels = channels
         self.upsample = upsample
-        self.hidden = in_channels // _BOTTLENECK
+        self.hidden = in_channels // BOTTLENECK
         self.norm1 = norm(in_channels, name="norm1")
         self.norm2 = norm(self.hidden, name="norm2")
         self.norm3 = norm(self.hidden, name="norm3")

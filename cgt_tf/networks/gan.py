@@ -1,14 +1,13 @@
 """A generator and its discriminator with what names and shapes them."""
 
 import dataclasses
-import functools
 
 from cgt_tf.errors import InputError
-from cgt_tf.layers.class_kernels import ClassKernelConv2D
 from cgt_tf.networks.biggan import BaseGenerator, Generator
 from cgt_tf.networks.biggan_deep import DeepGenerator
 from cgt_tf.networks.discriminator import Discriminator
 from cgt_tf.networks.mined import AffineMiner, SelectedMiner
+from cgt_tf.networks.modulated import OldClasses, modulated_conv
 from cgt_tf.networks.selected import SelectedGenerator
 from cgt_tf.networks.spec import GanSpec
 
@@ -55,7 +54,9 @@ def _unbuilt(spec: GanSpec, options: dict) -> BaseGenerator | SelectedGenerator:
         miner = SelectedMiner if spec.members else AffineMiner
         options.setdefault("miner", miner(spec, name="miner"))
     if spec.wrapper == "modulated":
-        options.setdefault("conv", functools.partial(ClassKernelConv2D, spec.num_classes))
+        options.setdefault("conv", modulated_conv(spec))
+        if spec.table_classes:
+            options.setdefault("miner", OldClasses(spec.table_classes, name="old_classes"))
     return (DeepGenerator if spec.deep else Generator)(spec, **options)
 
 

@@ -34,7 +34,7 @@ _TUPLES = (
 )
 # What only generators behind a miner have.
 _MINED = (
-    *("table_classes", "miner_layers", "miner_softmax"),
+    *("miner_layers", "miner_softmax"),
     *("members", "member_classes", "selector"),
 )
 _DIM_Z = {32: 128, 64: 120, 128: 120, 256: 140, 512: 128}
@@ -70,14 +70,17 @@ class GanSpec:
         wrapper: what a label meets first: `plain`, the class tables; `mined`, a map of z and class
             vector for each label, see `networks.mined`; `selected`, the choice of one of several
             mined generators, see `networks.selected`; `modulated`, kernels of its own, see
-            `layers.class_kernels`.
-        table_classes: rows of the class tables behind a miner; 0: `num_classes`.
+            `layers.class_kernels` and `networks.modulated`.
+        table_classes: rows of the class tables behind a miner, or of those that z chooses from in a
+            modulated generator; 0: `num_classes`.
         miner_layers: layers of a miner that has ReLU between them; 0: it is one affine map.
         miner_softmax: whether a miner of class weights gives their logits.
         members: miners of a mined generator, or mined generators, of which one is picked for each
             latent and label; 0: there is but one.
         member_classes: rows of the class tables of each mined generator.
         selector: what picks: `classifier` or `frequency`, see `networks.selector`.
+        modulation_rank: of a modulated generator that keeps factors of this rank for each class in
+            place of kernels, see `layers.modulated_kernels`; 0: kernels.
     """
 
     architecture: str = "biggan"
@@ -106,6 +109,7 @@ class GanSpec:
     members: int = 0
     member_classes: tuple[int, ...] = ()
     selector: str = ""
+    modulation_rank: int = 0
 
     def __post_init__(self):
         for field in _TUPLES:
@@ -121,6 +125,11 @@ class GanSpec:
         if self.wrapper not in WRAPPERS:
             raise InputError(f"wrapper must be one of {', '.join(WRAPPERS)}, got {self.wrapper!r}")
         self._check_miners()
+        if self.modulation_rank < 0 or (self.modulation_rank and self.wrapper != "modulated"):
+            raise InputError(
+                "expected modulation_rank 0, or a rank of the wrapper modulated, got "
+                f"{self.modulation_rank} of {self.wrapper!r}"
+            )
         if self.domain_classes and sum(self.domain_classes) != self.rows:
             raise InputError(
                 f"expected domain_classes that sum to num_classes {self.rows}, "
@@ -145,6 +154,8 @@ class GanSpec:
             )
 
     def _check_miners(self) -> None:
+        if self.table_classes and self.wrapper == "plain":
+            raise InputError("table_classes needs another wrapper, got 'plain'")
         for name in _MINED:
             if getattr(self, name) and self.wrapper not in ("mined", "selected"):
                 raise InputError(

@@ -9,7 +9,7 @@ import tensorflow as tf
 from cgt_tf.config import Config, TrainingConfig
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.methods.base import DataSpec
-from cgt_tf.methods.registry import create_config, create_method
+from cgt_tf.methods.registry import UNTRANSFERRED, create_config, create_method
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.training.loop import TrainingRun
 from cgt_tf.training.strategy import create_strategy
@@ -34,7 +34,7 @@ def selfcheck(config: Config) -> tuple[list[str], bool]:
     chosen = create_strategy(config.training.strategy, 0)
     replicas = chosen.num_replicas_in_sync
     own = create_config(
-        "scratch",
+        UNTRANSFERRED,
         training=TrainingConfig(
             steps=STEPS, batch_size=_IMAGES_PER_REPLICA * replicas, ema_decay=0.0
         ),

@@ -20,6 +20,14 @@ from cgt_tf.layers.conditional_batch_norm import (
     ProjectedBatchNorm,
     TableBatchNorm,
 )
+from cgt_tf.layers.equalised import EqualisedDense, TaskNetwork
+from cgt_tf.layers.modulated_kernels import (
+    ClassFactorConv2D,
+    HyperConv2D,
+    HyperLowRankConv2D,
+    LowRankConv2D,
+    ModulatedConv2D,
+)
 from cgt_tf.layers.pseudo_class_batch_norm import (
     PropagatedOffsets,
     PseudoClassBatchNorm,
@@ -99,6 +107,23 @@ CASES = {
     ),
     "class_kernels": (lambda: ClassKernelConv2D(3, 5), (IMAGES, BY_CLASS)),
     "class_kernels_up": (lambda: ClassKernelConv2D(3, 5, resample="up"), (IMAGES, BY_KERNELS)),
+    "equalised": (lambda: EqualisedDense(5), (normal(2, 3),)),
+    "task_network": (lambda: TaskNetwork(3, 4), (CLASSES,)),
+    "full_heads": (lambda: HyperConv2D(5, width=3), (IMAGES, BY_KERNELS)),
+    "full_heads_up": (
+        lambda: HyperConv2D(5, width=3, resample="up", identity=True),
+        (IMAGES, BY_KERNELS),
+    ),
+    "low_rank_heads": (lambda: HyperLowRankConv2D(5, rank=2, width=3), (IMAGES, BY_KERNELS)),
+    "low_rank_heads_up": (
+        lambda: HyperLowRankConv2D(5, rank=1, width=3, resample="up", identity=False),
+        (IMAGES, BY_KERNELS),
+    ),
+    "class_factors": (lambda: ClassFactorConv2D(3, 5, rank=2), (IMAGES, BY_CLASS)),
+    "class_factors_up": (
+        lambda: ClassFactorConv2D(3, 5, rank=1, resample="up"),
+        (IMAGES, BY_KERNELS),
+    ),
 }
 each_case = pytest.mark.parametrize("name", CASES)
 
@@ -125,7 +150,8 @@ def test_every_public_layer_has_a_case():
         for name, value in vars(importlib.import_module(module.name)).items():
             if inspect.isclass(value) and issubclass(value, keras.layers.Layer):
                 public |= {value} if not name.startswith("_") else set()
-    assert public - {SpectralLayer} == {type(factory()) for factory, _ in CASES.values()}
+    bases = {SpectralLayer, ModulatedConv2D, LowRankConv2D}
+    assert public - bases == {type(factory()) for factory, _ in CASES.values()}
 
 
 @each_case

@@ -183,13 +183,18 @@ def test_wrappers_are_saved_and_read(make, form, tmp_path):
             {"wrapper": "wrapped"},
             "wrapper must be one of plain, mined, selected, modulated, got 'wrapped'",
         ),
-        ({"table_classes": 3}, "table_classes needs the wrapper mined or selected, got 'plain'"),
+        ({"table_classes": 3}, "table_classes needs another wrapper, got 'plain'"),
         ({"members": 2}, "members needs the wrapper mined or selected, got 'plain'"),
         ({"wrapper": "mined", "members": 2}, "expected a selector of classifier, frequency for"),
         ({"wrapper": "mined", "selector": "frequency"}, "got 'frequency' for 0"),
         (
             {"wrapper": "selected", "members": 2, "selector": "frequency", "member_classes": (4,)},
             r"expected member_classes for each member .*, got \(4,\)",
+        ),
+        ({"modulation_rank": 2}, "expected modulation_rank 0, or a rank .* got 2 of 'plain'"),
+        (
+            {"wrapper": "modulated", "modulation_rank": -1},
+            "modulation_rank must be a finite number of at least 0",
         ),
     ],
 )
