@@ -22,7 +22,7 @@ from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
 from cgt_tf.evaluation import image_specs
 from cgt_tf.evaluation.evaluator import Evaluation, Evaluator
-from cgt_tf.evaluation.features import load_feature_net, runs_code
+from cgt_tf.evaluation.features import load_feature_net, refuse_program
 from cgt_tf.evaluation.protocols import Protocol, get_protocol
 from cgt_tf.evaluation.saved_samples import saved
 from cgt_tf.evaluation.subjects import GivenImages, Subject
@@ -87,13 +87,8 @@ def score_run(workdir: str, checkpoint: str, request: Request) -> tuple[Evaluati
     request.refuse("a run has its own classes and size", "classes", "resolution")
     run = RunDir(workdir)
     config = config_from_dict(run.config())
-    if runs_code(features := config.evaluation.features) and not (
-        request.features or request.trust
-    ):
-        raise InputError(
-            f"the run's own config.json names {features!r}, which is a program: give it with "
-            "--features, or --trust the run"
-        )
+    if not (request.features or request.trust):
+        refuse_program(config.evaluation.features)
     step = run.resolve_checkpoint(checkpoint)
     config.data.heldout = request.data or config.data.heldout
     config.data.cache_dir = request.cache_dir or config.data.cache_dir

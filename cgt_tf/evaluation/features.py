@@ -62,6 +62,15 @@ def runs_code(handle: str) -> bool:
     return not colon and not handle.endswith(".keras") and kind != "inception"
 
 
+def refuse_program(handle: str) -> None:
+    """`InputError` for a feature network that runs code and was named by a run's own files."""
+    if runs_code(handle):
+        raise InputError(
+            f"the run's own config.json names {handle!r}, which is a program: give it with "
+            "--features, or --trust the run"
+        )
+
+
 def _loader(handle: str) -> Callable[[tuple[str, ...] | None], FeatureNet]:
     kind, colon, rest = handle.partition(":")
     if kind == "bundled" and colon:
