@@ -1,6 +1,7 @@
 """Prepared data that was damaged afterwards: rebuilt in the cache, one clear error elsewhere."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,9 +108,9 @@ def test_glyphs_are_rendered_again(tmp_path, monkeypatch, caplog):
     config = glyphs.CgtGlyphs.builder_configs["target"]
     monkeypatch.setattr(config, "train_per_class", 2)
     monkeypatch.setattr(config, "test_per_class", 1)
-    directory = glyphs.prepare("target", tmp_path)._data_path
+    directory = Path(glyphs.prepare("target", tmp_path).data_dir)
     before = json.loads((directory / prepared.CHECKSUMS_NAME).read_text())
-    flip(next(p for p in map(type(tmp_path), directory.glob("*.tfrecord*"))))
+    flip(next(directory.glob("*.tfrecord*")))
     glyphs.prepare("target", tmp_path)
     assert "is rendered again" in caplog.text
-    assert prepared.damage(type(tmp_path)(directory), before) is None
+    assert prepared.damage(directory, before) is None
