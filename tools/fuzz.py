@@ -31,7 +31,7 @@ from cgt_tf.formats.biggan_pytorch import write_pth
 from cgt_tf.formats.native import save_model
 from cgt_tf.methods.registry import config_from_dict, create_config, validate
 from cgt_tf.networks.gan import create_gan
-from cgt_tf.networks.spec import GanSpec
+from cgt_tf.networks.spec import biggan_spec
 from cgt_tf.runs.handles import load_source
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.runs.snapshots import open_snapshot
@@ -77,8 +77,7 @@ class Kind:
 
 
 def gan():
-    fields = {"resolution": 8, "num_classes": 2, "dim_z": 4, "g_widths": (4, 4)}
-    return create_gan(GanSpec(**fields, d_widths=(4, 4), d_halvings=1), ["ape", "bee"])
+    return create_gan(biggan_spec(32, 2, channels=2), ["ape", "bee"])
 
 
 def make_photos(directory: Path) -> Path:
@@ -147,8 +146,8 @@ KINDS = {
     "tfds": Kind(make_unsigned, read_prepared, ("prepared/*",)),
     "pth": Kind(
         lambda d: write_pth(gan(), d / "pth"),
-        lambda d: load_source(f"pth:{d}/pth/G_ema.pth"),
-        ("pth/G_ema.pth",),
+        lambda d: load_source(f"pth:{d}/pth/G.pth"),
+        ("pth/G.pth",),
     ),
     "tfhub": Kind(
         lambda d: shutil.copytree(_MODULE, d / "module"),

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
+from google.protobuf import json_format
 
 from cgt_tf.data import decode
 from cgt_tf.errors import InputError
@@ -27,6 +28,13 @@ Builder = tfds.core.DatasetBuilder
 _BATCH = 256  # Images decoded together where all have one size.
 # Shards one after the other: the order must not depend on how TFDS interleaves them.
 _READ_CONFIG = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
+
+
+# What TFDS raises for metadata that is damaged or made by hand.
+_METADATA_ERRORS = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError, ImportError),
+    *(json_format.Error, tf.errors.OpError),
+)
 
 
 def open_named(name: str) -> Builder:
@@ -82,7 +90,7 @@ def open_directory(path: pathlib.Path) -> Builder:
     """Opens a prepared TFDS dataset directory; `InputError` if it is not one of labelled images."""
     try:
         builder = tfds.builder_from_directory(str(path))
-    except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+    except _METADATA_ERRORS as error:
         raise InputError(
             f"expected a prepared TFDS dataset in {path}: {_first_line(error)}"
         ) from None
