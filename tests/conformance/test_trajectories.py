@@ -20,6 +20,16 @@ INTENDED = {
     "warm_up": "a stage like any other, so its draws are keyed by the run's passes and images",
     "d_steps_4": "what D's updates of a step report is their mean, no longer the last one's",
 }
+# Cases of the default run, which between them meet every kind of update; the others are slow.
+QUICK = {
+    *("cgan_transfer_code", "transfergan", "bsa", "ada", "r1", "average", "accumulation"),
+    "two_replicas",
+}
+QUICK_RESUMED = {"ada"}
+
+
+def cases(names, quick):
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def flat(value, name=""):
@@ -46,17 +56,19 @@ def check(found, case):
         )
 
 
-@pytest.mark.parametrize("case", [c for c in trajectories.CASES if c not in trajectories.REPLICAS])
+@pytest.mark.parametrize(
+    "case", cases([c for c in trajectories.CASES if c not in trajectories.REPLICAS], QUICK)
+)
 def test_a_training_takes_the_recorded_steps(case, tmp_path):
     check(trajectories.compute([case], tmp_path)[case], case)
 
 
-@pytest.mark.parametrize("case", trajectories.REPLICAS)
+@pytest.mark.parametrize("case", cases(trajectories.REPLICAS, QUICK))
 def test_two_replicas_take_the_recorded_steps(case):
     check(trajectories.compute_apart(case), case)
 
 
-@pytest.mark.parametrize("case", trajectories.RESUMED)
+@pytest.mark.parametrize("case", cases(trajectories.RESUMED, QUICK_RESUMED))
 def test_a_resumed_training_takes_the_recorded_steps(case, tmp_path):
     check(trajectories.compute([case], tmp_path, resumed=True)[case], case)
 
