@@ -107,7 +107,9 @@ class Constants:
     def _value(self, tensor: str) -> np.ndarray | None:
         """A tensor such as `unstack:1`; None where it is not constant, or made by other ops."""
         name, _, output = tensor.partition(":")
-        node = self._nodes[name]
+        node = self._nodes.get(name)
+        if node is None:
+            raise InputError(f"expected a whole graph in the TF-Hub module, {name} is missing")
         if node.op == "Const":
             return tf.make_ndarray(node.attr["value"].tensor)
         if node.op not in ("Pack", "Unpack", "Identity"):

@@ -44,6 +44,10 @@ def read(path: Path) -> dict:
     for name, kind in _FIELDS.items():
         if not isinstance(record.get(name), kind):
             raise InputError(f"expected {name} in the config.json of a run of cgt-train: {path}")
+    for entry in record["history"]:
+        known = isinstance(entry, dict) and isinstance(entry.get("step"), int)
+        if not (known and isinstance(entry.get("changes"), dict)):
+            raise InputError(f"expected steps and changes in the history of {path}")
     if not all(isinstance(name, str) for name in record["class_names"]):
         raise InputError(f"expected class names in the config.json of a run of cgt-train: {path}")
     return record

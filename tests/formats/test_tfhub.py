@@ -186,6 +186,19 @@ def several_graphs(message, graph):
     del graph.node[:]
 
 
+def test_a_graph_without_one_of_its_nodes(module):
+    def drop(message, graph):
+        del message
+        names = {name for node in graph.node if node.op == "Pack" for name in node.input}
+        kept = [node for node in graph.node if node.name != min(names)]
+        del graph.node[:]
+        graph.node.extend(kept)
+
+    rewrite_graph(module, drop)
+    with pytest.raises(InputError, match=r"a whole graph in the TF-Hub module, .* is missing"):
+        read_tfhub(str(module))
+
+
 @pytest.mark.parametrize("change", [plain_constants, several_graphs])
 def test_other_ways_to_hold_the_tables(module, change):
     rewrite_graph(module, change)

@@ -202,6 +202,14 @@ def test_a_damaged_config_is_one_line(run, text):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("entry", [1, {}, {"step": 1, "changes": []}, {"changes": {}}])
+def test_a_damaged_history_is_one_line(run, entry):
+    path = run.path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "history": [entry]}))
+    with pytest.raises(InputError, match="expected steps and changes in the history"):
+        run.fids()
+
+
 # Who may write.
 
 HOLD = """
