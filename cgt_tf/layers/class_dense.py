@@ -24,8 +24,8 @@ class ClassDense(keras.layers.Layer):
         self.spectral_norm = spectral_norm
         self.sn_eps = sn_eps
 
-    def build(self, input_shape):
-        shape = (self.num_classes, input_shape[-1], self.units)
+    def build(self, x_shape):
+        shape = (self.num_classes, x_shape[-1], self.units)
         self.kernel = self.add_weight(name="kernel", shape=shape, initializer="zeros")
         shape = (self.num_classes, self.units)
         self.bias = self.add_weight(name="bias", shape=shape, initializer="zeros")

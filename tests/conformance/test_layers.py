@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import cgt_tf.layers
 from cgt_tf.layers.attention import SelfAttention
+from cgt_tf.layers.class_dense import ClassDense
 from cgt_tf.layers.class_kernels import ClassKernelConv2D
 from cgt_tf.layers.conditional_batch_norm import (
     AffineBatchNorm,
@@ -104,6 +105,11 @@ CASES = {
     "table_domains": (
         lambda: TableBatchNorm(8, num_classes=3, latent_dim=2, domains=2, statistics=2),
         (IMAGES, BY_DOMAIN),
+    ),
+    "class_dense": (lambda: ClassDense(3, 5), (normal(2, 3), CLASSES)),
+    "class_dense_plain": (
+        lambda: ClassDense(3, 5, spectral_norm=False, sn_eps=1e-3),
+        (normal(2, 3), CLASSES),
     ),
     "class_kernels": (lambda: ClassKernelConv2D(3, 5), (IMAGES, BY_CLASS)),
     "class_kernels_up": (lambda: ClassKernelConv2D(3, 5, resample="up"), (IMAGES, BY_KERNELS)),

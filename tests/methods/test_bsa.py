@@ -162,7 +162,7 @@ def test_trained_and_frozen_variables(form):
 
 def test_learning_rates_and_their_fall():
     method, gan = build("shared_hierarchical")
-    adam = PhaseOptimizer(phase_of(method, gan), gan)
+    adam = PhaseOptimizer(phase_of(method, gan), gan, tf.Variable(1.0))
     rates = adam.learning_rates()
     assert len(rates) == len(adam.variables)
     assert rates.pop("codes/codes") == pytest.approx(0.05)

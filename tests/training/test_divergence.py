@@ -52,7 +52,7 @@ def test_a_diverged_run_goes_on_with_half_the_rate(make_run, config, poison):
     assert records[2]["rate_scale"] == 0.5 and "at step 4" in records[2]["diverged"]
     assert int(state.step) == 4 and run.run.saved_steps() == [2, 4]
     rates = state.optimizers["generator"].learning_rates().values()
-    assert set(rates) == {pytest.approx(config.generator.learning_rate / 2)}
+    np.testing.assert_allclose(list(rates), config.generator.learning_rate / 2, rtol=1e-6)
     again = make_run(config)
     again.train()
     assert float(again.state.rate_scale) == 0.5
