@@ -118,7 +118,14 @@ def difference(ours: dict, theirs: dict) -> float:
     """Largest, of all values; infinite where names differ."""
     if ours.keys() != theirs.keys():
         return float("inf")
-    return max(float(np.max(np.abs(ours[k] - v), initial=0.0)) for k, v in theirs.items())
+    # Equal infinities, such as the best FID of a run without scores, differ by nothing.
+    apart = {k: ours[k] != v for k, v in theirs.items()}
+    return max(
+        float(np.max(np.abs(np.subtract(ours[k], v, where=apart[k], out=np.zeros(v.shape)))))
+        if np.any(apart[k])
+        else 0.0
+        for k, v in theirs.items()
+    )
 
 
 def disturb(root: Path, workdir: Path, quiet_seconds: float, rng: random.Random) -> dict:
