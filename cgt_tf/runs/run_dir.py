@@ -43,13 +43,15 @@ class RunDir:
 
     def check_place(self) -> None:
         """`InputError` for a directory that holds something else, or that cannot be written."""
-        if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"expected --workdir to be a directory, got the file {self.path}")
-        others = [p for p in self.path.glob("*") if p.name != lock.FILE]
-        if others and not self.exists:
-            raise InputError(f"expected --workdir to be new or a run of cgt-train, got {self.path}")
         if not self.chief:
             return
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"expected --workdir to be a directory, got the file {self.path}")
+        # What the first of several workers writes before config.json is there.
+        own = (lock.FILE, f"{record.FILE}.new")
+        others = [p for p in self.path.glob("*") if p.name not in own]
+        if others and not self.exists:
+            raise InputError(f"expected --workdir to be new or a run of cgt-train, got {self.path}")
         standing = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
         try:
             tempfile.TemporaryFile(dir=standing).close()
@@ -101,7 +103,7 @@ class RunDir:
             new = record.resumed(self._record(), config, class_names, images, done)
             if last_step is not None and done > last_step:
                 raise InputError(f"expected a run of at least the {done} steps that it has made")
-        else:
+        elif self.chief:
             self.check_place()
             new = record.create(config, class_names, images)
         if self.chief:
@@ -144,7 +146,8 @@ class RunDir:
 
     def fids(self) -> dict[int, float]:
         """FID by step, of evaluations with the present settings."""
-        first = record.scores_from(self._record())
+        # Of several workers, the first may not have written the record yet.
+        first = record.scores_from(self._record()) if self.exists else -1
         return {r["step"]: r["fid"] for r in self.read_stats() if "fid" in r and r["step"] > first}
 
     def checkpoint_path(self, step: int) -> Path:
@@ -185,7 +188,7 @@ class RunDir:
             InputError: there have been checkpoints, of which none is left or sound.
         """
         found = saved.first_sound(self.path, self.saved_steps()[::-1], saved.STATE)
-        if found is None and "first_checkpoint" in self._record():
+        if found is None and self.exists and "first_checkpoint" in self._record():
             raise InputError(
                 f"expected a checkpoint to go on from in {self.path}, found none that is sound; "
                 "remove the directory to start anew"

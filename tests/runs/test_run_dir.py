@@ -253,3 +253,17 @@ def test_a_refused_run_leaves_nothing(tmp_path):
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["photo.jpg"]
     with pytest.raises(InputError, match="to be a directory, got the file"):
         RunDir(tmp_path / "photo.jpg").check_place()
+
+
+def test_another_worker_neither_writes_nor_waits(tmp_path):
+    """It may come before the first one has written anything, or while it writes."""
+    path = tmp_path / "run"
+    for name in (None, "config.json.new"):
+        if name:
+            path.mkdir()
+            (path / name).touch()
+        worker = RunDir(path, chief=False)
+        with worker.locked():
+            worker.open(create_config("scratch"), NAMES, image_set())
+        assert worker.newest_sound() is None and worker.fids() == {}
+        assert not (path / "config.json").exists()
