@@ -98,8 +98,7 @@ def test_the_report_of_what_is_picked(tmp_path):
     record = RunDir(tmp_path / "run")
     record.open(config, ("x", "y"))
     save_model(Gan(spec, generator, None, ["x", "y"]), record.snapshot_path(1), {})
-    # What makes a checkpoint complete.
-    record.checkpoint_path(1).with_suffix(".index").touch()
+    record.complete_checkpoint(1)
     make_mean_colours(tmp_path / "colours.keras")
     done = run(
         *("selected_sources", f"--workdir={record.path}", "--checkpoint=1", "--relatives=2"),
