@@ -1,10 +1,12 @@
 """Bad input ends with one line and exit status 2, and leaves everything as it was."""
 
+import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -306,11 +308,23 @@ def test_data_that_cannot_be_used(capfd, tmp_path, model, make, arguments, expec
     check(capfd, place, "train", given, expected)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
-def test_a_place_that_cannot_be_written(capfd, tmp_path, model):
-    (tmp_path / "closed").mkdir(mode=0o500)
-    arguments = [f"--config.source=model:{model}", f"--workdir={tmp_path}/closed/run"]
-    check(capfd, tmp_path, "train", arguments, "a --workdir that can be written")
+def test_places_that_cannot_be_written(capfd, tmp_path, model, monkeypatch):
+    """Before anything is built; by a stand-in, as nothing is forbidden to root."""
+
+    def refused(*arguments, **options):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refused)
+    source = f"--config.source=model:{model}"
+    output = f"--output={tmp_path}/new"
+    for command, arguments, expected in (
+        ("train", [source, f"--workdir={tmp_path}/run"], "a --workdir that can be written"),
+        ("export", [f"--workdir={tmp_path}/run", output], "--output in a place that can be"),
+        ("sample", [f"--model=model:{model}", f"{output}.png"], "--output in a place that can be"),
+        ("features", ["--data=x", f"{output}.keras"], "--output in a place that can be"),
+        ("import_", [f"--source=model:{model}", output], "--output in a place that can be"),
+    ):
+        check(capfd, tmp_path, command, arguments, expected)
 
 
 def test_a_malformed_tf_config(capfd, tmp_path, model, monkeypatch):

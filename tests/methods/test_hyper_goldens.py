@@ -45,7 +45,6 @@ def close(found, wanted, tolerance=1e-4):
 
 
 def gradient_close(found, wanted):
-    assert found is not None
     atol = max(1e-3 * np.abs(wanted).max(), 1e-6)
     np.testing.assert_allclose(tf.convert_to_tensor(found), wanted, rtol=0, atol=atol)
 
