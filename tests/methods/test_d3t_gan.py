@@ -33,6 +33,12 @@ Z = normal(3, 8)
 FORM = "shared_hierarchical"
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """The user's cache is not the tests'."""
+    monkeypatch.setenv("CGT_TF_CACHE", str(tmp_path / "own_cache"))
+
+
 def data_of(count=12):
     images = np.random.default_rng(2).integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
     return ImageSet(images, np.arange(count, dtype=np.int32) % 3, TARGET.class_names, "random")
