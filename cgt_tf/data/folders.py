@@ -17,7 +17,14 @@ from absl import logging
 
 from cgt_tf.data import decode, prepared
 from cgt_tf.data.prepared import Manifest
-from cgt_tf.data.scan import ImageFile, Scan, Skipped, content_digest, scan_class_folders
+from cgt_tf.data.scan import (
+    ImageFile,
+    Scan,
+    Skipped,
+    content_digest,
+    looks_one_level_too_high,
+    scan_class_folders,
+)
 from cgt_tf.errors import InputError
 
 _WORKERS = min(8, os.cpu_count() or 1)
@@ -76,6 +83,12 @@ def prepare_folder(
     """
     decode.check_resolution(resolution)
     scan = scan_class_folders(images_dir)
+    if looks_one_level_too_high(scan):
+        logging.warning(
+            "%s: the classes %s hold their images in folders, several each: are these the classes?",
+            images_dir,
+            ", ".join(map(repr, scan.class_names[:5])),
+        )
     target = None if output_dir is None else _check_output(output_dir, scan.root)
     digest = content_digest(
         scan,

@@ -72,6 +72,17 @@ def scan_class_folders(images_dir: str | os.PathLike[str]) -> Scan:
     return Scan(root, tuple(sorted(folders)), tuple(files), tuple(sorted(skipped)))
 
 
+def looks_one_level_too_high(scan: Scan) -> bool:
+    """Whether all images lie in folders of the class folders, several in each: their parent's."""
+    folders: dict[int, set[pathlib.Path]] = {i: set() for i in range(len(scan.class_names))}
+    for file in scan.files:
+        below = file.path.relative_to(scan.root).parts[1:]
+        if len(below) == 1:
+            return False
+        folders[file.class_index].add(pathlib.Path(below[0]))
+    return all(len(found) > 1 for found in folders.values())
+
+
 def content_digest(scan: Scan, files: Iterable[ImageFile], facts: Iterable[str]) -> str:
     """SHA-256 over class names, relative paths, file bytes, skipped paths and `facts`.
 

@@ -1,6 +1,7 @@
 """Prepared data that was damaged afterwards: rebuilt in the cache, one clear error elsewhere."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,17 @@ def test_a_dataset_with_fewer_records_than_it_says(photos, tmp_path):
     (output / RECORDS).write_bytes(b"")
     with pytest.raises(InputError, match=r"6 examples|expected records of cgt_folder"):
         load_images(str(output), resolution=16)
+
+
+@pytest.mark.parametrize("level", ["parent", "classes", "mixed"])
+def test_the_parent_of_the_class_folders_is_asked_about(photos, tmp_path, level, caplog):
+    for name in ("source", "target"):
+        shutil.copytree(photos, tmp_path / "both" / name)
+    if level == "mixed":
+        shutil.copy(photos / "ape" / "0.png", tmp_path / "both" / "source")
+    given = photos if level == "classes" else tmp_path / "both"
+    prepare_folder(given, 16, cache_dir=tmp_path / "cache")
+    assert ("are these the classes?" in caplog.text) == (level == "parent")
 
 
 def test_glyphs_are_rendered_again(tmp_path, monkeypatch, caplog):
