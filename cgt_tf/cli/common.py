@@ -91,7 +91,7 @@ def check_output(path: str | os.PathLike[str], flag: str) -> None:
         ) from None
 
 
-def finite(value: float | None, flag: str, above: float = -math.inf) -> None:
+def check_finite(value: float | None, flag: str, above: float = -math.inf) -> None:
     """`InputError` for the value of a flag that is not a finite number above a bound."""
     if value is not None and not above < value < math.inf:
         bound = "" if above == -math.inf else f" above {above:g}"

@@ -55,7 +55,7 @@ def main(argv):
     for path, flag in ((_OUTPUT.value, "--output"), (_SAVE_SAMPLES.value, "--save_samples")):
         if path:
             common.check_output(path, flag)
-    common.finite(_TRUNCATION.value, "--truncation")
+    common.check_finite(_TRUNCATION.value, "--truncation")
 
     from cgt_tf.cli import scoring
     from cgt_tf.evaluation.report import format_table

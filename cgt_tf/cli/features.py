@@ -44,7 +44,7 @@ def main(argv):
     if output.exists() and not _OVERWRITE.value:
         raise InputError(f"--output must be a new file, or with --overwrite, got {output}")
     common.check_output(output, "--output")
-    common.finite(_LEARNING_RATE.value, "--learning_rate", above=0)
+    common.check_finite(_LEARNING_RATE.value, "--learning_rate", above=0)
 
     from cgt_tf.evaluation import classifier
 

@@ -53,9 +53,9 @@ def main(argv):
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"expected --output to be a new or empty directory, got {output}")
     common.check_output(output, "--output")
-    common.finite(_BN_EPS.value, "--bn_eps", above=0)
-    common.finite(_SN_EPS.value, "--sn_eps", above=0)
-    common.finite(_TOLERANCE.value, "--tolerance")
+    common.check_finite(_BN_EPS.value, "--bn_eps", above=0)
+    common.check_finite(_SN_EPS.value, "--sn_eps", above=0)
+    common.check_finite(_TOLERANCE.value, "--tolerance")
 
     from cgt_tf.runs.handles import read_source, split_handle, to_gan
 
