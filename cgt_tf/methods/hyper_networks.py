@@ -16,11 +16,15 @@ from cgt_tf.layers.spectral import SpectralConv2D
 from cgt_tf.methods.base import Networks, variable_name
 from cgt_tf.networks.biggan import BaseGenerator
 from cgt_tf.networks.extended import ExtendedGenerator
-from cgt_tf.networks.fold import copy_all, fold_into, folded_generator, statistics_at
+from cgt_tf.networks.fold import (
+    STATISTICS,
+    copy_all,
+    fold_into,
+    folded_generator,
+    statistics_at,
+)
 from cgt_tf.networks.gan import Gan, create_generator
 from cgt_tf.networks.spec import GanSpec
-
-_STATISTICS = ("moving_mean", "moving_variance")
 
 
 def folded_source(source: Gan, truncation: float) -> BaseGenerator:
@@ -44,7 +48,7 @@ def folded_source(source: Gan, truncation: float) -> BaseGenerator:
     for old, new in norms:
         domains = range(len(folded.spec.domain_classes))
         rows = [statistics_at(folded.spec, old, truncation, domain) for domain in domains]
-        for name, values in zip(_STATISTICS, zip(*rows, strict=True), strict=True):
+        for name, values in zip(STATISTICS, zip(*rows, strict=True), strict=True):
             getattr(new, name).assign(np.stack(values))
     return teacher
 

@@ -10,13 +10,12 @@ from keras import ops
 from cgt_tf.layers.conditional_batch_norm import TableBatchNorm
 from cgt_tf.methods.base import variable_name
 from cgt_tf.networks.biggan import BaseGenerator
-from cgt_tf.networks.fold import copy_statistics
+from cgt_tf.networks.fold import STATISTICS, copy_statistics
 from cgt_tf.networks.spec import GanSpec
 
 # Last parts of the names of variables with one row a class, and with rows a domain.
 _CLASS_TABLES = ("embeddings", "scale_table", "shift_table")
 _LATENTS = ("scale_latent", "shift_latent")
-_STATISTICS = ("moving_mean", "moving_variance")
 
 
 def whole_spec(source: GanSpec, num_classes: int) -> GanSpec:
@@ -64,7 +63,7 @@ def copy_whole(
         name = variable_name(variable)
         kind = name.rpartition("/")[2]
         # A method may add variables to the source's, with initial values of their own.
-        if name not in values or kind in _STATISTICS:
+        if name not in values or kind in STATISTICS:
             continue
         value = ops.convert_to_numpy(values[name])
         if kind in _CLASS_TABLES:
