@@ -35,6 +35,7 @@ SCORE_KNOBS = (
     *("data.heldout", "evaluation.features", "evaluation.protocol", "evaluation.num_samples"),
     *("evaluation.labels", "evaluation.truncation", "evaluation.standing_batches"),
 )
+AUTO = "auto"
 DIVERGENCE = ("stop", "reduce_lr")
 PRECISIONS = ("float32", "bfloat16")
 MEMORY_GB = 4.0
@@ -174,8 +175,11 @@ class EvaluationConfig:
 
     every: int = knob(200, "steps; 0: never during training")
     features: str = knob(
-        "bundled:glyph_classifier", "or inception[:<dir>], a Keras model file, a SavedModel"
+        AUTO,
+        "auto: the bundled classifier that fits, else Inception; or bundled:<name>, "
+        "inception[:<dir>], a Keras model file, a SavedModel",
     )
+    force_features: bool = knob(False, "allow bundled:glyph_classifier for other images")
     metrics: tuple[str, ...] = knob(("fid", "kmmd", "diversity"), f"of {', '.join(METRICS)}")
     batch_size: int = knob(100, "images of one pass when scoring, over all replicas")
     protocol: str = knob("run", "run: the values below; or one of fixed values, see the README")

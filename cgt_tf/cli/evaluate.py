@@ -2,7 +2,7 @@
 
   cgt-evaluate --workdir=runs/glyphs
   cgt-evaluate --workdir=runs/photos --checkpoint=last --data=heldout/ --protocol=fid5k_heldout
-  cgt-evaluate --model=served/photos --data=heldout/ --features=photos.keras --output=scores.json
+  cgt-evaluate --model=served/photos --data=heldout/ --output=scores.json
   cgt-evaluate --real=heldout/ --fake=samples/ --features=inception --metrics=fid,kid
 
 Prints a table; a run gets eval.json and TensorBoard scalars too. Options that depart from a named
@@ -29,7 +29,8 @@ _CLASSES = flags.DEFINE_list("classes", [], "Of --data, or of --real and --fake;
 _RESOLUTION = flags.DEFINE_integer("resolution", 0, "Side that --real and --fake are brought to.")
 _PROTOCOL = flags.DEFINE_enum("protocol", "", ["", *PROTOCOLS], "Default: the run's.")
 _METRICS = flags.DEFINE_list("metrics", [], f"Of {', '.join(METRICS)}; default: the run's.")
-_FEATURES = flags.DEFINE_string("features", "", "Feature network; default: the run's.")
+_FEATURES = flags.DEFINE_string("features", "", "Feature network; default: the run's, else auto.")
+_FORCE = flags.DEFINE_bool("force_features", False, "Allow glyph features for other images.")
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", None, "Scored images; default: the protocol's.")
 _LABELS = flags.DEFINE_enum("labels", None, LABEL_SAMPLINGS, "Default: the protocol's.")
 _TRUNCATION = flags.DEFINE_float("truncation", None, "In (0, 1]; default: the protocol's.")
@@ -90,6 +91,7 @@ def _request(kind):
         classes=tuple(_CLASSES.value),
         save_samples=_SAVE_SAMPLES.value,
         trust=_TRUST.value,
+        force_features=_FORCE.value,
         changes={flag.name: flag.value for flag in changes},
         **{flag.name: flag.value for flag in same},
     )

@@ -5,7 +5,7 @@
 
 For data that no pretrained network suits. Its features are a scale of their own: compare scores of
 one file only. Held-out accuracy is measured on a test split, else on images that are kept from the
-training, and printed; <name>_classes.txt beside the file names the classes.
+training; it is printed and kept in the file with the names of the classes, and shown with scores.
 """
 
 from pathlib import Path
@@ -23,12 +23,20 @@ _RESOLUTION = flags.DEFINE_integer(
 _IMAGES_PER_CLASS = flags.DEFINE_integer(
     "images_per_class", 0, "Trained on, drawn by --seed; 0: all.", lower_bound=0
 )
+_NETWORK = flags.DEFINE_enum(
+    "network",
+    "small",
+    ["small", "residual"],
+    "small: 64 features, for letters; residual: 128 features, for photographs, slower.",
+)
 _FLIP = flags.DEFINE_bool("flip", False, "Mirror images at random; not for letters.")
 _EPOCHS = flags.DEFINE_integer(
     "epochs", 0, "Passes over the images; 0: at least 4, and 1,000 steps.", lower_bound=0
 )
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images of one step.", lower_bound=1)
-_LEARNING_RATE = flags.DEFINE_float("learning_rate", 2e-3, "First step size.", lower_bound=0.0)
+_LEARNING_RATE = flags.DEFINE_float(
+    "learning_rate", 2e-3, "Of Adam at first; it decays to 0.", lower_bound=0.0
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Of weights, draws and shuffling.", lower_bound=0)
 _CACHE_DIR = flags.DEFINE_string("cache_dir", "", "As --config.data.cache_dir of cgt-train.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace a file at --output.")
@@ -50,6 +58,7 @@ def main(argv):
 
     train, heldout = _load(classifier)
     settings = classifier.Settings(
+        network=_NETWORK.value,
         epochs=_EPOCHS.value,
         batch_size=_BATCH_SIZE.value,
         learning_rate=_LEARNING_RATE.value,
@@ -57,9 +66,13 @@ def main(argv):
         seed=_SEED.value,
     )
     model = classifier.train_classifier(train, settings)
-    print(classifier.report(model, heldout).lines())
-    classifier.save_classifier(model, train.class_names, output)
+    report = classifier.report(model, heldout)
+    print(report.lines())
+    facts = report.facts(train, settings.epochs_of(train))
+    classifier.save_classifier(model, facts, output)
     print(f"{output}: {model.count_params()} parameters, {train.num_classes} classes")
+    if facts.warning():
+        print(f"warning: {facts.warning()}")
     print(f"next: cgt-evaluate --workdir=<run> --features={output}")
 
 

@@ -21,8 +21,9 @@ from cgt_tf.config import EvaluationConfig
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
 from cgt_tf.evaluation import image_specs
+from cgt_tf.evaluation.choice import load_features
 from cgt_tf.evaluation.evaluator import Evaluation, Evaluator
-from cgt_tf.evaluation.features import load_feature_net, refuse_program
+from cgt_tf.evaluation.features import refuse_program
 from cgt_tf.evaluation.protocols import Protocol, get_protocol
 from cgt_tf.evaluation.saved_samples import saved
 from cgt_tf.evaluation.subjects import GivenImages, Subject
@@ -34,6 +35,8 @@ from cgt_tf.runs.snapshots import open_snapshot
 from cgt_tf.training.strategy import create_strategy
 
 _PICTURE = "nearest.png"
+# Fields of a request that replace the config's.
+_INSTEAD = ("metrics", "features", "force_features", "batch_size")
 _UNNAMED = "unnamed"  # A protocol without a name; all of its values are in the result.
 
 
@@ -42,7 +45,7 @@ class Request:
     """What the flags of `cgt-evaluate` ask for; "", (), 0 and None stand for the default.
 
     Attributes:
-        metrics, features, batch_size: instead of the config's.
+        metrics, features, force_features, batch_size: instead of the config's.
         protocol: name of a protocol.
         changes: values of a `Protocol` that differ from the named one's, by field; None: not given.
         data: spec of the reference images.
@@ -57,6 +60,7 @@ class Request:
 
     metrics: tuple[str, ...] = ()
     features: str = ""
+    force_features: bool = False
     batch_size: int = 0
     protocol: str = ""
     changes: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -117,7 +121,7 @@ def score_run(workdir: str, checkpoint: str, request: Request) -> tuple[Evaluati
 def score_saved_model(directory: str, request: Request) -> Evaluation:
     """Scores a SavedModel of cgt-export against `request.data`, on the classes of these images."""
     request.refuse("a SavedModel has its own size and statistics", "resolution", "standing_batches")
-    _require(request, "a SavedModel", "data", "features")
+    _require(request, "a SavedModel", "data")
     strategy = create_strategy(request.strategy, 0)
     served = load_saved_model(directory)
     reference = _model_reference(served, request)
@@ -142,7 +146,6 @@ def score_images(real: str, fake: str, request: Request) -> Evaluation:
     """Scores the images of one data spec, or flat folder, against those of another."""
     request.refuse("images are there already", *("labels", "truncation", "standing_batches"))
     request.refuse("--real is the reference", "data")
-    _require(request, "images", "features")
     strategy = create_strategy(request.strategy, 0)
     real_images, fake_images = image_specs.load_pair(
         real,
@@ -202,8 +205,15 @@ def _evaluator(
 ) -> Evaluator:
     """For images that no run comes with."""
     evaluation = _with_request(EvaluationConfig(), request)
+    features = load_features(
+        evaluation.features,
+        reference.class_names,
+        reference.images.shape[1],
+        force=evaluation.force_features,
+        strategy=strategy,
+    )
     return Evaluator(
-        load_feature_net(evaluation.features, strategy=strategy),
+        features,
         reference,
         protocol,
         evaluation.metrics,
@@ -224,7 +234,7 @@ def _score(
 
 
 def _with_request(evaluation: EvaluationConfig, request: Request) -> EvaluationConfig:
-    changes = {name: getattr(request, name) for name in ("metrics", "features", "batch_size")}
+    changes = {name: getattr(request, name) for name in _INSTEAD}
     return dataclasses.replace(evaluation, **{k: value for k, value in changes.items() if value})
 
 

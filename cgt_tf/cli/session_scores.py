@@ -11,8 +11,9 @@ from cgt_tf.cli.wiring import Session
 from cgt_tf.config import Config, EvaluationConfig
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
+from cgt_tf.evaluation.choice import NoFeaturesError, load_features
 from cgt_tf.evaluation.evaluator import Evaluator
-from cgt_tf.evaluation.features import load_feature_net
+from cgt_tf.evaluation.feature_net import FeatureNet
 from cgt_tf.evaluation.generate import SampleFn, draw_latents, under_strategy
 from cgt_tf.evaluation.protocols import Protocol, get_protocol
 from cgt_tf.networks.extended import ExtendedGenerator
@@ -21,23 +22,38 @@ from cgt_tf.networks.standing import standing_statistics
 _STANDING_SEED = 1 << 32
 
 
-def training_scores(session: Session) -> Callable[[ExtendedGenerator, int], dict[str, float]]:
+def training_scores(
+    session: Session,
+) -> Callable[[ExtendedGenerator, int], dict[str, float]] | None:
     """Scores on the schedule of a training, as stats.jsonl has them, of the extended generator.
+
+    Returns:
+        The function; None where no scores are asked for, or where `auto` finds no feature network
+        that fits, which is said.
 
     Raises:
         InputError: what the run's config asks for is not there.
     """
     config, names = session.config, session.networks.class_names
+    if not config.evaluation.every:
+        return None
     protocol = get_protocol(config.evaluation.protocol, config.evaluation)
-    evaluator = run_evaluator(
-        config,
-        session.strategy,
-        session.train_images,
-        session.heldout,
-        protocol,
-        config.evaluation,
-        config.seed,
-    )
+    try:
+        evaluator = run_evaluator(
+            config,
+            session.strategy,
+            session.train_images,
+            session.heldout,
+            protocol,
+            config.evaluation,
+            config.seed,
+        )
+    except NoFeaturesError as error:
+        if config.training.early_stop:
+            raise
+        print(f"no scores in this run: {error}", flush=True)
+        return None
+    print(_shown(evaluator.feature_net), flush=True)
     # One generator is scored again and again: its function is compiled once.
     compiled = functools.cache(
         lambda extended: sample_function(
@@ -52,6 +68,17 @@ def training_scores(session: Session) -> Callable[[ExtendedGenerator, int], dict
             return evaluator.score(subject, f"step {step}", checkpoint_step=step).scalars
 
     return score
+
+
+def _shown(net: FeatureNet) -> str:
+    """One line on the feature network, and one more where it is poor."""
+    if net.facts is None:
+        return f"scores: features of {net.name}"
+    poor = net.facts.warning()
+    return (
+        f"scores: features of {net.name}, which names {net.facts.accuracy:.1%} of its own held-out "
+        "images correctly" + (f"\nwarning: {poor}" if poor else "")
+    )
 
 
 def run_evaluator(
@@ -74,9 +101,17 @@ def run_evaluator(
             "with --data, or with --config.data.heldout for a training"
         )
     use_train = protocol.reference == "train" or heldout is None
+    reference = train if use_train else heldout
+    features = load_features(
+        evaluation.features,
+        reference.class_names,
+        reference.images.shape[1],
+        force=evaluation.force_features,
+        strategy=strategy,
+    )
     return Evaluator(
-        load_feature_net(evaluation.features, strategy=strategy),
-        train if use_train else heldout,
+        features,
+        reference,
         protocol,
         evaluation.metrics,
         reference_split="train" if use_train else "heldout",

@@ -62,7 +62,7 @@ def main(argv):
         session.method,
         session.networks,
         session.train_images,
-        session_scores.training_scores(session) if config.evaluation.every else None,
+        session_scores.training_scores(session),
     )
     # After all that bad input can stop, so that nothing is written then.
     with run.locked(), StopSignals() as signals:

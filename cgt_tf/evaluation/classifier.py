@@ -17,9 +17,9 @@ from cgt_tf.data import image_set
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.data.pipeline import gather
 from cgt_tf.errors import InputError
+from cgt_tf.evaluation.classifier_facts import ClassifierFacts, add_facts
+from cgt_tf.evaluation.classifier_nets import SMALL, build_classifier
 
-FEATURE_SIZE = 64
-_BLOCKS = ((24, 2), (48, 2), (96, 1), (96, 2))  # Filters and strides, at 32 pixels.
 _LEAST_STEPS, _LEAST_EPOCHS = 1000, 4
 _PREDICTION_BATCH = 500
 _SHOWN = 10
@@ -30,18 +30,25 @@ class Settings:
     """How a classifier is trained.
 
     Attributes:
+        network: see `classifier_nets.build_classifier`.
         epochs: passes over the images; 0: at least 4, and at least 1,000 steps.
         batch_size: images of one step, at most.
-        learning_rate: first step size of Adam; it decays to 0 along a cosine.
+        learning_rate: of Adam at first; it decays to 0 along a cosine.
         flip: mirror images at random.
         seed: of weights, shuffling and augmentation.
     """
 
+    network: str = SMALL
     epochs: int = 0
     batch_size: int = 128
     learning_rate: float = 2e-3
     flip: bool = False
     seed: int = 0
+
+    def epochs_of(self, images: ImageSet) -> int:
+        """Passes over a set of images."""
+        per_epoch = len(images) // min(self.batch_size, len(images))
+        return self.epochs or max(_LEAST_EPOCHS, math.ceil(_LEAST_STEPS / per_epoch))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,27 +77,15 @@ class HeldOutReport:
             f"worst classes: {shown or '-'}\nconfusions: {pairs or '-'}"
         )
 
-
-def build_classifier(resolution: int, num_classes: int) -> keras.Model:
-    """Untrained classifier: float32 [B, R, R, 3] in [-1, 1] -> logits float32 [B, K].
-
-    The layer `features` gives float32 [B, 64], the layer `logits` the output.
-    """
-    layers = keras.layers
-    images = keras.Input((resolution, resolution, 3), name="images")
-    halvings = max(math.ceil(math.log2(resolution / 32)), 0)
-    hidden = images
-    for block, (filters, strides) in enumerate(((24, 2),) * halvings + _BLOCKS):
-        hidden = layers.Conv2D(
-            filters, 3, strides, padding="same", use_bias=False, name=f"conv{block}"
-        )(hidden)
-        hidden = layers.BatchNormalization(name=f"norm{block}")(hidden)
-        hidden = layers.ReLU(name=f"relu{block}")(hidden)
-    hidden = layers.Flatten(name="flatten")(hidden)
-    # Few and linear, so that a Gaussian fits them and few samples estimate its covariance.
-    features = layers.Dense(FEATURE_SIZE, name="features")(hidden)
-    logits = layers.Dense(num_classes, name="logits")(features)
-    return keras.Model(images, logits, name="classifier")
+    def facts(self, trained_on: ImageSet, epochs: int) -> ClassifierFacts:
+        """What the classifier's file keeps."""
+        return ClassifierFacts(
+            class_names=tuple(trained_on.class_names),
+            accuracy=self.accuracy,
+            heldout_images=self.count,
+            epochs=epochs,
+            data=trained_on.name,
+        )
 
 
 def hold_out(images: ImageSet, seed: int) -> tuple[ImageSet, ImageSet]:
@@ -149,10 +144,11 @@ def train_classifier(images: ImageSet, settings: Settings, verbose: int = 2) -> 
         raise InputError(f"expected at least 2 classes in {images.name}, got {images.num_classes}")
     keras.utils.set_random_seed(settings.seed)
     batch_size = min(settings.batch_size, len(images))
-    per_epoch = len(images) // batch_size
-    epochs = settings.epochs or max(_LEAST_EPOCHS, math.ceil(_LEAST_STEPS / per_epoch))
-    model = build_classifier(images.images.shape[1], images.num_classes)
-    schedule = keras.optimizers.schedules.CosineDecay(settings.learning_rate, epochs * per_epoch)
+    epochs = settings.epochs_of(images)
+    shape = (images.images.shape[1], images.num_classes, settings.network)
+    model = build_classifier(*shape)
+    steps = epochs * (len(images) // batch_size)
+    schedule = keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
     model.compile(
         optimizer=keras.optimizers.Adam(schedule),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -161,7 +157,7 @@ def train_classifier(images: ImageSet, settings: Settings, verbose: int = 2) -> 
     batches = training_batches(images, batch_size, settings)
     model.fit(batches, epochs=epochs, shuffle=False, verbose=verbose)
     # A fresh one: without optimiser state and compilation.
-    bare = build_classifier(images.images.shape[1], images.num_classes)
+    bare = build_classifier(*shape)
     bare.set_weights(model.get_weights())
     return bare
 
@@ -236,25 +232,16 @@ def report(model: keras.Model, heldout: ImageSet) -> HeldOutReport:
     )
 
 
-def class_names_path(output: Path) -> Path:
-    """The file beside `<name>.keras` that names its classes."""
-    return output.with_name(f"{output.stem}_classes.txt")
-
-
-def save_classifier(model: keras.Model, class_names: tuple[str, ...], output: Path) -> None:
-    """Writes `<name>.keras` and `<name>_classes.txt`, both or neither."""
-    names = class_names_path(output)
-    partial_model = output.with_name(f".partial-{os.getpid()}-{output.name}")
-    partial_names = output.with_name(f".partial-{os.getpid()}-{names.name}")
+def save_classifier(model: keras.Model, facts: ClassifierFacts, output: Path) -> None:
+    """Writes a `.keras` file with its facts, or nothing."""
+    partial = output.with_name(f".partial-{os.getpid()}-{output.name}")
     try:
-        model.save(partial_model)
-        partial_names.write_text("\n".join(class_names) + "\n", encoding="utf-8")
-        os.replace(partial_names, names)
-        os.replace(partial_model, output)
+        model.save(partial)
+        add_facts(partial, facts)
+        os.replace(partial, output)
     except OSError as error:
         raise InputError(
             f"expected a place to write to, got {output}: {error.strerror or error}"
         ) from None
     finally:
-        partial_model.unlink(missing_ok=True)
-        partial_names.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)

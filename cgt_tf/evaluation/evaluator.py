@@ -194,7 +194,7 @@ class Evaluator:
             **self._facts(fake),
             **facts,
         }
-        result["warnings"] = warnings_of(result, self.metrics, unknown)
+        result["warnings"] = warnings_of(result, self.metrics, unknown, self.feature_net.facts)
         return Evaluation(result, picture)
 
     def _facts(self, fake: Measured) -> dict[str, Any]:
@@ -207,6 +207,7 @@ class Evaluator:
                 "resolution": net.resolution,
                 "dim": net.dim,
                 "resize": protocol.resize,
+                "heldout_accuracy": net.facts.accuracy if net.facts else None,
             },
             "reference": {
                 "name": reference.name,

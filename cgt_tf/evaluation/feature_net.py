@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from cgt_tf.evaluation.classifier_facts import ClassifierFacts
+
 RESIZE = "bilinear, antialiased when shrinking"
 
 
@@ -26,6 +28,7 @@ class FeatureNet:
         function: float32 [B, resolution, resolution, 3] in [-1, 1] to features float32 [B, dim]
             and class logits float32 [B, k], or None where the network is no classifier.
         class_names: what the k logits stand for; empty where unknown.
+        facts: how well it tells its own classes apart; None where it does not say.
     """
 
     name: str
@@ -34,6 +37,7 @@ class FeatureNet:
     fingerprint: str
     function: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor | None]]
     class_names: tuple[str, ...] = ()
+    facts: ClassifierFacts | None = None
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         """Images float32 [B, H, W, 3] in [-1, 1], of any H and W, to features float32 [B, dim]."""

@@ -9,13 +9,15 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from cgt_tf.config import AUTO
 from cgt_tf.errors import InputError
 from cgt_tf.evaluation import saved_model_net
+from cgt_tf.evaluation.classifier_facts import read_facts
 from cgt_tf.evaluation.feature_net import FeatureNet
 from cgt_tf.evaluation.saved_model_net import fingerprint
 
 _ASSETS = Path(__file__).resolve().parent.parent / "assets"
-_BUNDLED = ("glyph_classifier",)
+_BUNDLED = ("glyph_classifier", "cifar_classifier")
 # What Keras, h5py and zipfile raise for files that are damaged or made by hand.
 _LOAD_ERRORS = (
     *(ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, OSError),
@@ -33,7 +35,8 @@ def load_feature_net(
 
     Args:
         handle: one of
-            `bundled:glyph_classifier`: the 32-pixel classifier that comes with the package;
+            `bundled:glyph_classifier`, `bundled:cifar_classifier`: the 32-pixel classifiers of
+                letters and of photographs that come with the package;
             a path to a `.keras` model file of images in [-1, 1]: the features are the output of
                 the layer named `features`, else the input of the last layer, and the class logits
                 the output of the layer named `logits`, if there is one;
@@ -42,9 +45,9 @@ def load_feature_net(
             `inception`: the TF-Hub module that tensorflow-gan uses (299 pixels, 2048 features of
                 `pool_3`, its logits for the Inception Score);
             `inception:<folder>`: the same module, downloaded and unpacked beforehand.
-        class_names: what the logits stand for. Default: the lines of the file
-            `<name>_classes.txt` beside `<name>.keras`, or `class_names.txt` in a SavedModel's
-            directory, if there is one.
+        class_names: what the logits stand for. Default: what cgt-features has put into the file,
+            else the lines of the file `<name>_classes.txt` beside `<name>.keras`, or
+            `class_names.txt` in a SavedModel's directory, if there is one.
         strategy: its scope holds the network's variables; None: one device.
 
     Raises:
@@ -59,7 +62,7 @@ def runs_code(handle: str) -> bool:
     kind, colon, rest = handle.partition(":")
     if kind == "savedmodel" or (kind == "inception" and rest):
         return True
-    return not colon and not handle.endswith(".keras") and kind != "inception"
+    return not colon and not handle.endswith(".keras") and kind not in ("inception", AUTO)
 
 
 def refuse_program(handle: str) -> None:
@@ -74,9 +77,8 @@ def refuse_program(handle: str) -> None:
 def _loader(handle: str) -> Callable[[tuple[str, ...] | None], FeatureNet]:
     kind, colon, rest = handle.partition(":")
     if kind == "bundled" and colon:
-        if rest not in _BUNDLED:
-            raise InputError(f"expected one of {list(_BUNDLED)} after 'bundled:', got {rest!r}")
-        return lambda names: _load_keras(handle, _ASSETS / f"{rest}.keras", names)
+        path = _bundled_file(handle)
+        return lambda names: _load_keras(handle, path, names)
     if kind == "inception":
         return lambda names: saved_model_net.load_inception(rest, names)
     if kind == "savedmodel" and colon:
@@ -86,9 +88,22 @@ def _loader(handle: str) -> Callable[[tuple[str, ...] | None], FeatureNet]:
     if handle and Path(handle).is_dir():
         return lambda names: saved_model_net.load(Path(handle), names)
     raise InputError(
-        "expected a feature net bundled:glyph_classifier, inception, inception:<folder>, "
+        "expected a feature net bundled:<name>, inception, inception:<folder>, "
         f"savedmodel:<directory> or a path to a .keras file, got {handle!r}"
     )
+
+
+def bundled_class_names(handle: str) -> tuple[str, ...]:
+    """Classes of a bundled classifier, by its handle, without loading it."""
+    facts = read_facts(_bundled_file(handle))
+    return facts.class_names if facts else ()
+
+
+def _bundled_file(handle: str) -> Path:
+    name = handle.removeprefix("bundled:")
+    if name not in _BUNDLED:
+        raise InputError(f"expected one of {list(_BUNDLED)} after 'bundled:', got {name!r}")
+    return _ASSETS / f"{name}.keras"
 
 
 def _load_keras(name: str, path: Path, class_names: tuple[str, ...] | None) -> FeatureNet:
@@ -105,7 +120,10 @@ def _load_keras(name: str, path: Path, class_names: tuple[str, ...] | None) -> F
         ) from error
     model = _features_and_logits(model, path)
     features, *logits = model.outputs
-    if class_names is None:
+    facts = read_facts(path)
+    if class_names is None and facts:
+        class_names = facts.class_names
+    elif class_names is None:
         class_names = saved_model_net.read_class_names(path.with_name(f"{path.stem}_classes.txt"))
     saved_model_net.check_class_names(class_names, logits[0].shape[-1] if logits else 0, path.name)
 
@@ -120,6 +138,7 @@ def _load_keras(name: str, path: Path, class_names: tuple[str, ...] | None) -> F
         fingerprint=fingerprint([path]),
         function=function,
         class_names=tuple(class_names),
+        facts=facts,
     )
 
 

@@ -3,11 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-_FRECHET = ("fid", "intra_fid")
+from cgt_tf.evaluation.classifier_facts import ClassifierFacts
+
+_HIGH_IS_GOOD = ("accuracy", "diversity", "diversity_of_real", "variance_ratio")
 
 
 def warnings_of(
-    result: dict[str, Any], metrics: Sequence[str], unknown: Sequence[str] | None
+    result: dict[str, Any],
+    metrics: Sequence[str],
+    unknown: Sequence[str] | None,
+    classifier: ClassifierFacts | None = None,
 ) -> list[str]:
     """One line for each thing that makes the numbers of a result less than they seem.
 
@@ -15,8 +20,10 @@ def warnings_of(
         result: as `Evaluator.score` returns it, without its warnings.
         metrics: that were asked for.
         unknown: classes that the feature network's classifier does not know; None: no classifier.
+        classifier: how well the feature network tells its own classes apart, where it says so.
     """
-    warnings = []
+    poor = classifier.warning() if classifier else None
+    warnings = [poor] if poor else []
     dim, net = result["feature_net"]["dim"], result["feature_net"]["name"]
     for kind, count in {"real": result["num_real"], "generated": result["num_fake"]}.items():
         if "fid" in metrics and count <= dim:
@@ -60,7 +67,7 @@ def format_table(result: dict[str, Any]) -> str:
     rows += [
         ("protocol", result["protocol"]),
         ("features", f"{net['name']}, {net['dim']} at {net['resolution']} px ({net['resize']})"),
-        ("", f"sha256 {net['fingerprint'][:16]}"),
+        ("", _quality(net)),
         ("real", f"{result['num_real']} images of {reference['name']}"),
         ("", f"{splits[reference['split']]}, fingerprint {reference['fingerprint'][:16]}"),
         ("scored", f"{result['num_fake']} images of {result['subject']}"),
@@ -86,13 +93,19 @@ def format_table(result: dict[str, Any]) -> str:
     )
 
 
+def _quality(net: dict[str, Any]) -> str:
+    accuracy = net["heldout_accuracy"]
+    known = "" if accuracy is None else f", names {accuracy:.1%} of its own held-out images"
+    return f"sha256 {net['fingerprint'][:16]}{known}"
+
+
 def _per_class_lines(per_class: dict[str, dict[str, float]]) -> list[str]:
     """A column for each metric, worst class of the last metric first, the name at the end."""
     if not per_class:
         return []
     last = next(reversed(per_class))
-    # Distances: the largest are worst; accuracy and diversity: the smallest.
-    sign = 1 if last in ("accuracy", "diversity") else -1
+    # Distances: the largest are worst; what tells of variety or of the right class: the smallest.
+    sign = 1 if last in _HIGH_IS_GOOD else -1
     names = sorted(per_class[last], key=lambda name: sign * per_class[last][name])
     lines = ["per class, worst first: " + ", ".join(per_class)]
     # The name comes last: its width on a terminal is unknown for other scripts.

@@ -2,7 +2,8 @@
 
 spec.json            the `GanSpec`
 class_names.txt      one name a line, in label order
-generator.npz        arrays by variable path, e.g. block_0/conv1/kernel
+generator.npz        arrays by variable path, e.g. block_0/conv1/kernel; float32, or matrices and
+                     kernels in float16, which are read as float32
 discriminator.npz    the same, where there is a discriminator
 provenance.json      where the weights come from
 """
@@ -29,11 +30,21 @@ from cgt_tf.networks.spec import GanSpec
 _BUNDLED = Path(__file__).parent.parent / "assets"
 
 
-def save_model(gan: Gan, directory: str | Path, provenance: dict) -> Path:
+def save_model(
+    gan: Gan, directory: str | Path, provenance: dict, precision: str = "float32"
+) -> Path:
     """Writes a GAN to a new directory, all or nothing.
 
+    Args:
+        gan: to write.
+        directory: new, or empty.
+        provenance: JSON of where the weights come from.
+        precision: float32; or float16, half the size: of what has two axes or more, since
+            statistics span more magnitudes than float16 has.
+
     Raises:
-        InputError: the directory exists and is not empty, or a weight is not finite.
+        InputError: the directory exists and is not empty, or a weight is not finite, also where
+            float16 does not reach as far.
     """
     directory = Path(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
@@ -42,7 +53,7 @@ def save_model(gan: Gan, directory: str | Path, provenance: dict) -> Path:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        _write(gan, temporary, provenance)
+        _write(gan, temporary, provenance, precision)
         if directory.exists():
             directory.rmdir()
         os.replace(temporary, directory)
@@ -51,16 +62,24 @@ def save_model(gan: Gan, directory: str | Path, provenance: dict) -> Path:
     return directory
 
 
-def _write(gan: Gan, directory: Path, provenance: dict) -> None:
+def _write(gan: Gan, directory: Path, provenance: dict, precision: str) -> None:
     (directory / "spec.json").write_text(gan.spec.to_json(), encoding="utf-8")
     names = "".join(f"{name}\n" for name in gan.class_names)
     (directory / "class_names.txt").write_text(names, encoding="utf-8")
     text = json.dumps(provenance, indent=2, ensure_ascii=False) + "\n"
     (directory / "provenance.json").write_text(text, encoding="utf-8")
     for network in filter(None, (gan.generator, gan.discriminator)):
-        arrays = {_name(v): ops.convert_to_numpy(v) for v in network.variables}
+        arrays = {_name(v): _stored(v, precision) for v in network.variables}
         _check_finite(arrays, f"of {directory.name.removesuffix('.incomplete')}, {network.name} ")
         np.savez(directory / f"{network.name}.npz", **arrays)
+
+
+def _stored(variable, precision: str) -> np.ndarray:
+    array = ops.convert_to_numpy(variable)
+    if array.dtype != np.float32 or array.ndim < 2:
+        return array
+    with np.errstate(over="ignore"):  # What does not fit is infinite, which is refused.
+        return array.astype(precision)
 
 
 def read_bundled(name: str, bn_eps: float | None = None, sn_eps: float | None = None) -> Imported:

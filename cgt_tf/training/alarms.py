@@ -1,5 +1,7 @@
 """Signs of a failing run at each evaluation: D's gap, collapse of the classes, no lower FID."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 # Keys of stats.jsonl: the score that evaluations give, and what is added here.
@@ -43,21 +45,36 @@ class LogitGap:
         return {LOGIT_GAP: gap}
 
 
-def collapse_warnings(scores: dict[str, float], share: float) -> list[str]:
+def collapse_warnings(
+    scores: dict[str, float], share: float, earlier: Sequence[dict] = ()
+) -> list[str]:
     """One line where the generated images of a class vary too little, else nothing.
+
+    Before a score has improved on the first, the new classes are still where they started, which
+    is no collapse.
 
     Args:
         scores: of an evaluation, with `VARIANCE_RATIO` where it was asked for: the variance of
             features within a class, generated over real, mean of the classes.
         share: the least ratio that is not warned about; 0: none is.
+        earlier: scores of the evaluations before it, the first one first.
     """
     ratio = scores.get(VARIANCE_RATIO)
-    if ratio is None or ratio >= share:
+    if ratio is None or ratio >= share or not _has_improved([*earlier, scores]):
         return []
     return [
         f"collapse: images within a class vary {ratio:.3g} times as much as real ones "
         f"({VARIANCE_RATIO}), less than the alarm's {share:g} (--config.training.collapse_share)"
     ]
+
+
+def _has_improved(scores: Sequence[dict]) -> bool:
+    """Whether any FID, or ratio of variances where there is no FID, is better than the first."""
+    fids = [record["fid"] for record in scores if "fid" in record]
+    if fids:
+        return min(fids) < fids[0]
+    ratios = [record[VARIANCE_RATIO] for record in scores if VARIANCE_RATIO in record]
+    return max(ratios) > ratios[0]
 
 
 class EarlyStop:

@@ -18,7 +18,7 @@ from cgt_tf.formats.native import save_model
 from cgt_tf.methods.base import variable_name
 from cgt_tf.networks.gan import Gan
 from cgt_tf.runs.run_dir import RunDir
-from cgt_tf.training.alarms import LogitGap, collapse_warnings
+from cgt_tf.training.alarms import VARIANCE_RATIO, LogitGap, collapse_warnings
 from cgt_tf.training.state import TrainState
 
 _GRID_COLUMNS = 8
@@ -83,7 +83,9 @@ class StepLog:
         self._writer = writer
         self._images_per_step, self._stage = 0, {}
         self._collapse_share = collapse_share
-        self._gap = LogitGap(run.read_stats())
+        records = run.read_stats()
+        self._gap = LogitGap(records)
+        self._scored = [record for record in records if VARIANCE_RATIO in record]
         self._pending: list[tuple[int, dict]] = []
         self._start = self._interval_start = time.monotonic()
 
@@ -133,7 +135,8 @@ class StepLog:
     def scores(self, step: int, scores: dict) -> None:
         """Writes an evaluation's numbers with D's gap since the last, and warns of a collapse."""
         scores = {**scores, **self._gap.take()}
-        warnings = collapse_warnings(scores, self._collapse_share)
+        warnings = collapse_warnings(scores, self._collapse_share, self._scored)
+        self._scored.append(scores)
         for warning in warnings:
             tqdm.write(f"warning: step {step}: {warning}", file=sys.stderr)
         noted = {"warnings": warnings} if warnings else {}

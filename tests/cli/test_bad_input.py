@@ -150,6 +150,11 @@ FLAGS = [
     ("import_", "--source=model:{tmp} --output={tmp}/new", "expected a model directory"),
     ("import_", "--source=pth:{tmp}/a.pth --output={tmp}/new", "a.pth"),
     ("import_", "--source=bundled:glyphs32 --output={tmp}/new --truncation=0", "--truncation in"),
+    (
+        "export",
+        "--workdir={tmp} --output={tmp}/new --precision=float16",
+        "--precision=float16 needs --format=native, got saved_model",
+    ),
     ("features", "--data=x --output=x.h5", "must end in .keras"),
     ("features", "--data=x --output={tmp}/x.keras --learning_rate=nan", "number above 0, got nan"),
     ("features", "--data={tmp}/no --output={tmp}/x.keras", "expected bundled:glyphs"),

@@ -17,7 +17,7 @@ from cgt_tf.methods import registry
 from cgt_tf.runs.snapshots import open_snapshot
 
 NAMES = ("dog", "Жираф")
-CLASSIFIER = "bundled:glyph_classifier"
+CLASSIFIER = "bundled:cifar_classifier"
 METRICS = ("fid", "kmmd", "kid", "is", "prdc", "intra_kid", "diversity")
 COUNT = 41  # No multiple of the classes or of the batch size.
 
@@ -162,7 +162,6 @@ def test_the_command_prints_a_table_and_writes_json(root, tmp_path):
         "evaluate",
         f"--real={root}/heldout",
         f"--fake={root}/photos",
-        f"--features={CLASSIFIER}",
         f"--cache_dir={root}/cache",
         f"--output={output}",
         "--metrics=fid,nearest",
@@ -170,6 +169,10 @@ def test_the_command_prints_a_table_and_writes_json(root, tmp_path):
     stored = json.loads(output.read_text(encoding="utf-8"))
     assert f"{stored['metrics']['fid']:.4f}" in result.stdout.splitlines()[0]
     assert f"written to {output}" in result.stdout
+    # Photographs of 32 pixels: what `auto` takes, and how good it is.
+    assert f"{CLASSIFIER}, 128 at 32 px" in result.stdout
+    accuracy = stored["feature_net"]["heldout_accuracy"]
+    assert accuracy > 0.55 and f"names {accuracy:.1%} of its own" in result.stdout
     assert (tmp_path / "nearest.png").is_file()
 
 
@@ -177,7 +180,7 @@ def test_the_command_prints_a_table_and_writes_json(root, tmp_path):
     ("values", "message"),
     [
         ({}, "expected --data with a SavedModel"),
-        ({"data": "heldout"}, "expected --features with a SavedModel"),
+        ({"data": "heldout", "features": "bundled:glyph_classifier"}, "none of which is a glyph"),
         ({"data": "heldout", "features": "nowhere.keras"}, "a path without a file"),
         ({"data": "others", "features": CLASSIFIER}, "classes of the SavedModel, .* got 'cat'"),
         ({"data": "nowhere", "features": CLASSIFIER}, "expected .* got '.*nowhere'"),
@@ -208,7 +211,7 @@ def test_bad_requests_for_a_saved_model(root, values, message):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"features": ""}, "expected --features with images"),
+        ({"features": "bundled:glyph_classifier"}, "none of which is a glyph"),
         ({"data": "x"}, "expected no --data: --real is the reference"),
         ({"changes": {"truncation": 0.5}}, "expected no --truncation: images are there already"),
         ({"changes": {"num_samples": 13}}, "at least 13 images to score for unnamed, got 12"),

@@ -1,5 +1,7 @@
 """The small classifier: shapes, training on easy classes, held-out images, and its two files."""
 
+import zipfile
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
 from cgt_tf.evaluation import classifier
 from cgt_tf.evaluation.classifier import Settings
+from cgt_tf.evaluation.classifier_facts import ClassifierFacts, add_facts, read_facts
+from cgt_tf.evaluation.classifier_nets import build_classifier
 from cgt_tf.evaluation.features import load_feature_net
 
 NAMES = ("dark", "bright", "é")
@@ -28,15 +32,30 @@ def trained():
     return classifier.train_classifier(easy(), Settings(epochs=40, batch_size=128), verbose=0)
 
 
-@pytest.mark.parametrize(("resolution", "halvings"), [(16, 0), (32, 0), (48, 1), (128, 2)])
-def test_shapes_at_any_resolution(resolution, halvings):
-    model = classifier.build_classifier(resolution, 5)
+@pytest.mark.parametrize(
+    ("network", "resolution", "dim", "convolutions", "parameters"),
+    [
+        ("small", 16, 64, 4, 161_453),
+        ("small", 32, 64, 4, 235_181),
+        ("small", 128, 64, 6, 245_741),
+        ("residual", 32, 128, 8, 1_058_149),
+        ("residual", 64, 128, 9, 1_067_493),
+    ],
+)
+def test_shapes_at_any_resolution(network, resolution, dim, convolutions, parameters):
+    model = build_classifier(resolution, 5, network)
     assert model.input_shape == (None, resolution, resolution, 3)
-    assert model.get_layer("features").output.shape == (None, 64)
+    assert model.get_layer("features").output.shape == (None, dim)
     assert model.get_layer("logits").output.shape == (None, 5)
-    convolutions = [x for x in model.layers if isinstance(x, keras.layers.Conv2D)]
-    assert len(convolutions) == 4 + halvings
-    assert max(model.get_layer("flatten").input.shape[1:3]) <= 4
+    assert sum(isinstance(x, keras.layers.Conv2D) for x in model.layers) == convolutions
+    last = [x for x in model.layers if len(x.output.shape) == 4][-1]
+    assert max(last.output.shape[1:3]) <= 4
+    assert model.count_params() == parameters
+
+
+def test_an_unknown_network_is_refused():
+    with pytest.raises(InputError, match="out of .'small', 'residual'., got 'wide'"):
+        build_classifier(32, 5, "wide")
 
 
 def test_it_learns_from_fewer_images_than_a_batch(trained):
@@ -56,25 +75,70 @@ def test_the_report_counts_confusions():
     assert "worst classes: dark 0.000, é 0.000" in report.lines()
 
 
-def test_the_files_are_a_feature_net_with_class_names(trained, tmp_path):
+def facts_of(accuracy=0.9, names=NAMES):
+    return ClassifierFacts(
+        class_names=names, accuracy=accuracy, heldout_images=36, epochs=4, data="easy"
+    )
+
+
+def test_the_file_is_a_feature_net_that_knows_its_classes(trained, tmp_path):
     output = tmp_path / "net.keras"
-    classifier.save_classifier(trained, NAMES, output)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.keras", "net_classes.txt"]
+    classifier.save_classifier(trained, facts_of(), output)
+    assert [path.name for path in tmp_path.iterdir()] == ["net.keras"]
     net = load_feature_net(str(output))
     assert (net.resolution, net.dim, net.class_names) == (16, 64, NAMES)
+    assert net.facts == facts_of()
     floats = easy().images.astype(np.float32) / 127.5 - 1
     expected = keras.Model(trained.input, trained.get_layer("features").output)(floats)
     np.testing.assert_allclose(net(tf.constant(floats)), expected, atol=1e-4)
 
 
-def test_a_failed_write_leaves_neither_file(trained, tmp_path, monkeypatch):
+def test_a_poor_classifier_says_so_and_how_much_longer_to_train():
+    ten = tuple("abcdefghij")
+    assert facts_of(0.33, ten).warning() is None
+    warning = facts_of(0.17, ten).warning()
+    assert "17%" in warning and "guessing 10%" in warning
+    assert "4 epochs more (cgt-features --epochs=8)" in warning
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "a damaged one"),
+        ("[]", "a damaged one"),
+        ('{"class_names": ["a"]}', "a damaged one: 'accuracy'"),
+        (
+            '{"class_names": [], "accuracy": 1, "heldout_images": 1, "epochs": 1, "data": ""}',
+            "got 0 classes",
+        ),
+        (
+            '{"class_names": ["a"], "accuracy": NaN, "heldout_images": 1, "epochs": 1, "data": ""}',
+            "accuracy nan",
+        ),
+        (" " * (1 << 21), "at most 1048576 bytes"),
+    ],
+)
+def test_damaged_facts_are_refused(text, message, tmp_path):
+    with zipfile.ZipFile(tmp_path / "net.keras", "w") as archive:
+        archive.writestr("classifier.json", text)
+    with pytest.raises(InputError, match=message):
+        read_facts(tmp_path / "net.keras")
+
+
+def test_facts_do_not_depend_on_the_time(tmp_path):
+    for name in ("a", "b"):
+        add_facts(tmp_path / name, facts_of())
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_failed_write_leaves_no_file(trained, tmp_path, monkeypatch):
     def full(path):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(trained, "save", full)
     with pytest.raises(InputError, match="No space left on device"):
-        classifier.save_classifier(trained, NAMES, tmp_path / "net.keras")
+        classifier.save_classifier(trained, facts_of(), tmp_path / "net.keras")
     assert list(tmp_path.iterdir()) == []
 
 

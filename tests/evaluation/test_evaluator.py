@@ -133,6 +133,7 @@ def test_everything_the_numbers_depend_on_is_stored(make):
         "resolution": 4,
         "dim": 3,
         "resize": "bilinear, antialiased when shrinking",
+        "heldout_accuracy": None,
     }
     assert result["reference"] == {
         "name": "small reference",

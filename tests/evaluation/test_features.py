@@ -339,7 +339,7 @@ def broken_file(path, content):
         ("json.keras", "saved by keras.Model.save"),
         ("model.h5", "expected a feature net"),
         ("", "expected a feature net"),
-        ("bundled:other", r"one of \['glyph_classifier'\]"),
+        ("bundled:other", "'bundled:', got 'other'"),
         ("inception:nowhere", "with saved_model.pb, got nowhere"),
         ("inception:.", "complete SavedModel in ."),
         ("savedmodel:nowhere", "with saved_model.pb, got nowhere"),

@@ -223,3 +223,28 @@ def test_unknown_name_next_to_all_known_ones(directory):
 def test_wrong_number_of_class_names(directory):
     (directory / "class_names.txt").write_text("a\nb\n")
     assert_input_error(directory, "expected 3 class names", "got 2")
+
+
+def test_float16_halves_matrices_and_keeps_statistics(tmp_path):
+    """Eleven bits of mantissa: a relative error of at most 2^-11."""
+    gan = tiny_gan()
+    path = save_model(gan, tmp_path / "half", {}, precision="float16")
+    with np.load(path / "generator.npz") as file:
+        for array in dict(file).values():
+            assert array.dtype == ("float16" if array.ndim > 1 else "float32")
+    read = to_gan(read_model(path))
+    for network in ("generator", "discriminator"):
+        pairs = zip(getattr(gan, network).variables, getattr(read, network).variables, strict=True)
+        for ours, theirs in pairs:
+            assert str(theirs.dtype) == "float32"
+            tolerance = 2.0**-11 if len(ours.shape) > 1 else 0.0
+            np.testing.assert_allclose(theirs, ours, rtol=tolerance, atol=1e-7 * bool(tolerance))
+
+
+def test_a_weight_beyond_float16_is_refused(tmp_path):
+    gan = create_gan(biggan_spec(32, 3, g_widths=(8, 8, 8, 4), d_widths=(4, 8, 8)), NAMES)
+    kernel = gan.generator.linear.kernel
+    kernel.assign(np.full(kernel.shape, 7e4))
+    with pytest.raises(InputError, match="expected finite values of half, generator linear/kernel"):
+        save_model(gan, tmp_path / "half", {}, precision="float16")
+    assert not list(tmp_path.iterdir())

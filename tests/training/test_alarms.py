@@ -50,8 +50,24 @@ def test_no_warning(ratio, share):
 
 
 def test_a_warning_names_ratio_and_limit():
-    (warning,) = collapse_warnings({VARIANCE_RATIO: 0.12}, 0.3)
+    (warning,) = collapse_warnings({VARIANCE_RATIO: 0.12, "fid": 8.0}, 0.3, [{"fid": 9.0}])
     assert "0.12" in warning and "0.3" in warning and "\n" not in warning
+
+
+@pytest.mark.parametrize(
+    ("earlier", "now", "warned"),
+    [
+        ([], {"fid": 9.0}, False),
+        ([{"fid": 9.0}], {"fid": 10.0}, False),
+        ([{"fid": 9.0}, {"fid": 8.0}], {"fid": 10.0}, True),
+        ([{VARIANCE_RATIO: 0.05}], {}, True),
+        ([{VARIANCE_RATIO: 0.2}], {}, False),
+    ],
+)
+def test_the_start_of_a_transfer_is_no_collapse(earlier, now, warned):
+    """Before a score has improved on the first."""
+    scores = {VARIANCE_RATIO: 0.12, **now}
+    assert bool(collapse_warnings(scores, 0.3, earlier)) is warned
 
 
 def test_early_stop_counts_evaluations_in_a_row():
@@ -76,7 +92,7 @@ def test_the_variance_ratio_is_a_score_of_the_evaluation():
     found = measures.Measures()
     measures._METRICS["diversity"](SimpleNamespace(real=real, fake=fake), found)
     assert found.scalars[VARIANCE_RATIO] < 0.05
-    assert collapse_warnings(found.scalars, 0.3)
+    assert collapse_warnings({"fid": 1.0, **found.scalars}, 0.3, [{"fid": 2.0}])
 
 
 def test_a_collapse_is_said_and_kept(make_run, config, capsys):
@@ -86,7 +102,7 @@ def test_a_collapse_is_said_and_kept(make_run, config, capsys):
     ratios = [1.0, 0.1, 0.5, 0.29]
 
     def evaluate(extended, step):
-        return {"fid": 1.0, VARIANCE_RATIO: ratios[step]}
+        return {"fid": 9.0 - step, VARIANCE_RATIO: ratios[step]}
 
     run = make_run(config, evaluate=evaluate)
     run.train()
