@@ -34,9 +34,7 @@ _EPOCHS = flags.DEFINE_integer(
     "epochs", 0, "Passes over the images; 0: at least 4, and 1,000 steps.", lower_bound=0
 )
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images of one step.", lower_bound=1)
-_LEARNING_RATE = flags.DEFINE_float(
-    "learning_rate", 2e-3, "Of Adam at first; it decays to 0.", lower_bound=0.0
-)
+_LEARNING_RATE = flags.DEFINE_float("learning_rate", 2e-3, "Of Adam; decays to 0.", lower_bound=0.0)
 _SEED = flags.DEFINE_integer("seed", 0, "Of weights, draws and shuffling.", lower_bound=0)
 _CACHE_DIR = flags.DEFINE_string("cache_dir", "", "As --config.data.cache_dir of cgt-train.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace a file at --output.")

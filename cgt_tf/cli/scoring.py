@@ -15,13 +15,18 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from cgt_tf.cli.session_scores import positions_of, run_evaluator, sample_function, standing
+from cgt_tf.cli.session_scores import (
+    features_for,
+    positions_of,
+    run_evaluator,
+    sample_function,
+    standing,
+)
 from cgt_tf.cli.wiring import load_data
 from cgt_tf.config import EvaluationConfig
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
 from cgt_tf.evaluation import image_specs
-from cgt_tf.evaluation.choice import load_features
 from cgt_tf.evaluation.evaluator import Evaluation, Evaluator
 from cgt_tf.evaluation.features import refuse_program
 from cgt_tf.evaluation.protocols import Protocol, get_protocol
@@ -205,15 +210,8 @@ def _evaluator(
 ) -> Evaluator:
     """For images that no run comes with."""
     evaluation = _with_request(EvaluationConfig(), request)
-    features = load_features(
-        evaluation.features,
-        reference.class_names,
-        reference.images.shape[1],
-        force=evaluation.force_features,
-        strategy=strategy,
-    )
     return Evaluator(
-        features,
+        features_for(reference, evaluation, strategy),
         reference,
         protocol,
         evaluation.metrics,

@@ -102,15 +102,8 @@ def run_evaluator(
         )
     use_train = protocol.reference == "train" or heldout is None
     reference = train if use_train else heldout
-    features = load_features(
-        evaluation.features,
-        reference.class_names,
-        reference.images.shape[1],
-        force=evaluation.force_features,
-        strategy=strategy,
-    )
     return Evaluator(
-        features,
+        features_for(reference, evaluation, strategy),
         reference,
         protocol,
         evaluation.metrics,
@@ -120,6 +113,19 @@ def run_evaluator(
         seed=seed,
         strategy=strategy,
         cache_dir=config.data.cache_dir or None,
+    )
+
+
+def features_for(
+    reference: ImageSet, evaluation: EvaluationConfig, strategy: tf.distribute.Strategy
+) -> FeatureNet:
+    """The feature network that a config names or leaves to `auto`; see `choice.load_features`."""
+    return load_features(
+        evaluation.features,
+        reference.class_names,
+        reference.images.shape[1],
+        force=evaluation.force_features,
+        strategy=strategy,
     )
 
 
