@@ -8,7 +8,7 @@ from cgt_tf.evaluation import intra_cluster_diversity
 
 CENTRES = np.array([[0.0, 0], [100, 0], [0, 100], [100, 100]])
 # Around each centre a pair, 2, 4, 6 and 8 apart.
-PAIRS = np.concatenate([[c - [0, k], c + [0, k]] for k, c in enumerate(CENTRES, 1)])
+PAIRS = np.repeat(CENTRES, 2, axis=0) + [(0, sign * k) for k in (1, 2, 3, 4) for sign in (-1, 1)]
 
 
 def test_means_of_the_distances_within_the_clusters():
