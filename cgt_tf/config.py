@@ -12,9 +12,9 @@ from cgt_tf.errors import InputError
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 METRICS = (
     *("fid", "kmmd", "kid", "is", "prdc", "fid_infinity", "intra_fid", "intra_kid"),
-    *("diversity", "accuracy", "nearest"),
+    *("mind", "intra_cluster", "fld", "diversity", "accuracy", "nearest"),
 )
-PROTOCOLS = ("run", "fid5k_heldout", "fid10k_heldout", "fid50k_train", "paper")
+PROTOCOLS = ("run", "fid5k_heldout", "fid10k_heldout", "fid50k_train", "fid2k_train", "paper")
 AUGMENTATIONS = ("color", "translation", "cutout")
 LABEL_SAMPLINGS = ("uniform", "as_data")
 # The ten that most runs set, which `--help` shows first.

@@ -1,4 +1,4 @@
-"""Every flagfile parses and is valid; the data of the paper's setups, on tiny datasets.
+"""Every flagfile and run of a plan is valid; the data of the paper's setups, on tiny datasets.
 
 The tiny TFDS datasets have the names, versions, features and labels of the published ones, and a
 hundredth of their images per class.
@@ -24,9 +24,13 @@ from cgt_tf.methods.scratch import spec_from_config
 from cgt_tf.networks.spec import biggan_spec
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+from comparison_plan import Plan  # noqa: E402
+
 FLAGFILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("configs/**/*.flags"))
 COMPLETE = [name for name in FLAGFILES if not name.startswith("configs/presets/")]
 PUBLISHED = [name for name in COMPLETE if name.split("/")[1] in ("paper", "glyphs_grid")]
+PLANS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("configs/**/*.json"))
 SCALE = 100  # Images per class of a published setup for one image here.
 GRID = [(classes, images) for classes in (20, 10) for images in (600, 300, 100)]
 
@@ -116,9 +120,33 @@ _WRONG = {
 
 
 @pytest.fixture(scope="module")
-def parsed(tmp_path_factory):
+def planned(tmp_path_factory):
+    """Name of a plan -> its runs, where the lowest step sizes were found to be the best."""
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        for name in PLANS:
+            kept, found[name] = tmp_path_factory.mktemp("kept"), []
+            for run in Plan.read(Path(name)).runs(kept):
+                found[name].append(run)
+                (kept / run.path).mkdir(parents=True)
+                factor = re.search(r"_x([\d.]+)$", run.name)
+                record = {"step": 1, "fid": float(factor[1]) if factor else 1.0}
+                (kept / run.path / "stats.jsonl").write_text(json.dumps(record))
+    return found
+
+
+def flags_of(run):
+    """What decides whether a run is valid: its flagfile and the names of its other flags."""
+    return " ".join([run.arguments[0], *sorted({a.split("=")[0] for a in run.arguments[1:]})])
+
+
+@pytest.fixture(scope="module")
+def parsed(tmp_path_factory, planned):
     """Name of a command line -> `{"config": dict}` or `{"error": text}`."""
     commands = dict(_COMMANDS)
+    for runs in planned.values():
+        commands |= {flags_of(run): list(run.arguments) for run in runs}
     for name, (line, _) in _WRONG.items():
         # One level down, so that the lines of nested flagfiles are known to be read.
         directory = tmp_path_factory.mktemp("flags")
@@ -169,6 +197,43 @@ def test_flagfile_of_a_published_setup_says_what_to_expect(name):
     text = " ".join(head_of(name).split())
     assert re.search("published", text, re.IGNORECASE)
     assert re.search("expected hours", text, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_runs_of_a_plan_are_valid_and_say_what_they_are(config_of, planned, name):
+    assert len({run.path for run in planned[name]}) == len(planned[name])
+    for key in {flags_of(run): run for run in planned[name]}:
+        config_of(key)
+
+
+def test_comparison_on_cifar100(config_of, planned):
+    """As planned: one search on one draw, against training images; three other draws; all 20."""
+    new = config_of("configs/paper/cifar100_20x600.flags").data.classes
+    plan = Plan.read(ROOT / "configs/cifar100/comparison.json")
+    for seed, draw in plan.draws.items():
+        order = np.random.RandomState(int(seed)).permutation(20)[:10]
+        assert draw == [new[index] for index in order]
+    counts = {}
+    for run in planned["configs/cifar100/comparison.json"]:
+        config, seed = config_of(flags_of(run)), int(run.seed)
+        data, training = config.data, config.training
+        assert (training.batch_size, training.accumulation, training.d_steps) == (32, 1, 1)
+        assert (config.evaluation.every, training.ema_decay) == (50, 0.98)
+        searched = run.table == "cifar100_search"
+        assert (config.evaluation.protocol == "fid2k_train") == searched
+        steps = training.steps
+        if config.method.name == "minegan":
+            steps += config.minegan.mine_steps
+        assert steps == (250 if searched else 600), run.path
+        assert data.images_per_class == (25 if run.table == "cifar100_10x25" else 100)
+        assert len(data.classes) == (20 if run.table == "cifar100_20x100" else 10)
+        counts.setdefault(run.table, set()).add(seed)
+    assert counts == {
+        "cifar100_search": {0},
+        "cifar100_10x100": {1, 2, 3},
+        "cifar100_10x25": {1, 2, 3},
+        "cifar100_20x100": {0},
+    }
 
 
 def test_presets_of_the_code_can_be_added(config_of):

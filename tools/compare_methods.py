@@ -1,59 +1,56 @@
-"""Trains methods with several seeds on one setting; `comparison_report.py` makes tables of it.
+"""Trains the runs of a comparison; `comparison_report.py` makes tables of what it keeps.
 
-  python tools/compare_methods.py --output=runs/comparison/methods --seeds=0,1,2 \
-    --flagfiles=configs/glyphs_20x100.flags,configs/glyphs_bsa_adv.flags
-  python tools/compare_methods.py --output=runs/comparison/settings --seeds=0 --suffix=_lr_3e-3 \
-    --flagfiles=configs/glyphs_bsa_adv.flags -- --config.generator.learning_rate=3e-3
+  python tools/compare_methods.py --queue=configs/cifar100/comparison.json --commit
+  python tools/compare_methods.py --output=runs/methods --keep=docs/comparison/methods \
+    --flagfiles=configs/glyphs_20x100.flags,configs/glyphs_bsa_adv.flags --seeds=0,1,2
+  python tools/compare_methods.py --output=runs/settings --keep=docs/comparison/settings \
+    --flagfiles=configs/glyphs_bsa_adv.flags --seeds=0 --suffix=_lr_3e-3 \
+    -- --config.generator.learning_rate=3e-3
 
-Each run is a cgt-train of its own in <output>/<flagfile's name><suffix>/seed_<n>, with the
-arguments after `--` added. A run that was stopped goes on, one that is finished is not repeated.
-`--keep=<dir>` copies config.json and stats.jsonl of each finished run there, by the same names, and
+`--queue` names a plan, see `comparison_plan.py`; without it each of the flagfiles is run with each
+of the seeds and the arguments after `--`, as `<flagfile's name><suffix>/seed_<n>`. From the root of
+the repository, since flagfiles name each other from there.
+
+Each run is a cgt-train of its own in a directory of --output, with its log beside it. A run that
+was stopped goes on; config.json and stats.jsonl of a finished one are copied to the same place in
+--keep, its checkpoints are removed, and what is in --keep already is not run: the same command goes
+on anywhere. --commit commits each copy, and nothing else. --list shows the runs that are left, as
+far as they are known, and runs none.
 `--sheet=<step>` draws the samples of that step of each flagfile's first seed side by side.
 """
 
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from absl import app, flags
+from comparison_plan import Plan
+from comparison_queue import work_off
 from PIL import Image, ImageDraw
 
-_OUTPUT = flags.DEFINE_string("output", None, "Directory of all runs.", required=True)
-_FLAGFILES = flags.DEFINE_list("flagfiles", [], "One a method.")
-_SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of each.")
-_SUFFIX = flags.DEFINE_string("suffix", "", "Added to the names of the runs.")
-_KEEP = flags.DEFINE_string("keep", None, "Where to copy configs and statistics to.")
-_SHEET = flags.DEFINE_integer("sheet", None, "Step of the sample sheet to draw there.")
+from cgt_tf.errors import InputError
+
+_QUEUE = flags.DEFINE_string("queue", None, "Plan of the runs, a JSON file.")
+_OUTPUT = flags.DEFINE_string("output", "runs/comparison", "Directory of all runs.")
+_KEEP = flags.DEFINE_string("keep", "docs/comparison", "Where configs and statistics are kept.")
+_COMMIT = flags.DEFINE_bool("commit", False, "Commit what is kept of each run.")
+_LIST = flags.DEFINE_bool("list", False, "Print the runs that are left, and run none.")
+_KEEP_CHECKPOINTS = flags.DEFINE_bool("keep_checkpoints", False, "Of runs whose copy is kept.")
+_FLAGFILES = flags.DEFINE_list("flagfiles", [], "Without a queue: one a method.")
+_SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Without a queue: seeds of each.")
+_SUFFIX = flags.DEFINE_string("suffix", "", "Without a queue: added to the names of the runs.")
+_SHEET = flags.DEFINE_integer("sheet", None, "Without a queue: step of the sample sheet to draw.")
+_TRAIN = flags.DEFINE_list("train", [sys.executable, "-m", "cgt_tf.cli.train"], "cgt-train.")
 
 # Of the sheet: pixels of sample grids, which have eight columns of 32x32, that are shown.
 _SHOWN = (256, 192)
 _CAPTION = 14
 
 
-def train(flagfile: Path, seed: str, arguments: list[str]) -> None:
-    """One run, resumed where it stopped; its output goes to a log beside it."""
-    workdir = Path(_OUTPUT.value) / f"{flagfile.stem}{_SUFFIX.value}" / f"seed_{seed}"
-    workdir.parent.mkdir(parents=True, exist_ok=True)
-    done = workdir.with_name(f"seed_{seed}.done")
-    if done.exists():
-        return
-    command = [sys.executable, "-m", "cgt_tf.cli.train", f"--flagfile={flagfile}"]
-    command += [f"--config.seed={seed}", f"--workdir={workdir}", *arguments]
-    print(" ".join(command[2:]), flush=True)
-    with workdir.with_name(f"seed_{seed}.log").open("a", encoding="utf-8") as log:
-        subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
-    done.touch()
-
-
-def keep(output: Path, target: Path) -> None:
-    """Copies what the report needs of every finished run."""
-    for done in sorted(output.glob("*/seed_*.done")):
-        run = done.with_suffix("")
-        kept = target / run.relative_to(output)
-        kept.mkdir(parents=True, exist_ok=True)
-        for name in ("config.json", "stats.jsonl"):
-            shutil.copyfile(run / name, kept / name)
+def plan_of_flagfiles(arguments: list[str]) -> Plan:
+    """Each flagfile with each seed, in the directories of --output and --keep themselves."""
+    files = {f"{Path(name).stem}{_SUFFIX.value}": {"flagfile": name} for name in _FLAGFILES.value}
+    table = {"table": "", "seeds": _SEEDS.value, "arguments": arguments, "runs": list(files)}
+    return Plan(files, [table])
 
 
 def draw_sheet(grids: dict[str, Path], path: Path) -> None:
@@ -69,19 +66,31 @@ def draw_sheet(grids: dict[str, Path], path: Path) -> None:
     sheet.save(path)
 
 
+def compare(arguments: list[str]) -> None:
+    if bool(_QUEUE.value) == bool(_FLAGFILES.value) or (_QUEUE.value and arguments):
+        raise InputError("expected --queue=<plan> alone, or --flagfiles=<one a method>")
+    plan = Plan.read(Path(_QUEUE.value)) if _QUEUE.value else plan_of_flagfiles(arguments)
+    output, kept = Path(_OUTPUT.value), Path(_KEEP.value)
+    if _LIST.value:
+        for run in plan.runs(kept):
+            if not (kept / run.path).exists():
+                print(f"{run.path}: {' '.join(run.arguments)}")
+        return
+    kept.mkdir(parents=True, exist_ok=True)
+    options = {"commit": _COMMIT.value, "keep_checkpoints": _KEEP_CHECKPOINTS.value}
+    work_off(plan.runs(kept), output, kept, _TRAIN.value, **options)
+    if _SHEET.value is not None and _FLAGFILES.value:
+        run = f"seed_{_SEEDS.value[0]}/samples/step_{_SHEET.value:06d}.png"
+        grids = {name: output / name / run for name in plan.methods}
+        draw_sheet(grids, kept.parent / f"samples_{_SHEET.value}.png")
+
+
 def main(argv):
-    # Seed by seed, so that a comparison that is stopped early is still one of all methods.
-    for seed in _SEEDS.value:
-        for flagfile in map(Path, _FLAGFILES.value):
-            train(flagfile, seed, argv[1:])
-    if _KEEP.value:
-        output, target = Path(_OUTPUT.value), Path(_KEEP.value)
-        keep(output, target)
-        if _SHEET.value is not None:
-            run = f"seed_{_SEEDS.value[0]}/samples/step_{_SHEET.value:06d}.png"
-            stems = [Path(flagfile).stem for flagfile in _FLAGFILES.value]
-            grids = {stem: output / f"{stem}{_SUFFIX.value}" / run for stem in stems}
-            draw_sheet(grids, target.parent / f"samples_{_SHEET.value}.png")
+    try:
+        compare(argv[1:])
+    except (InputError, flags.Error) as error:
+        print(f"compare_methods: error: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

@@ -1,13 +1,21 @@
-"""Writes the tables and the picture of a comparison of methods from the runs' stats.jsonl.
+"""Writes the tables and pictures of a comparison of methods from what is kept of its runs.
 
-  python tools/comparison_report.py --runs=docs/comparison \
-    --step_times=docs/comparison/step_times.json
+  python tools/comparison_report.py --runs=docs/comparison
 
 Each folder of --runs is a table, and holds <name>/seed_<n>/{config.json,stats.jsonl} as
-`compare_methods.py --keep` leaves them. In the table `methods`, the steps and seconds are counted
-that --method needs to the lowest FID of --reference, seed by seed; seconds are steps times the
-milliseconds of a step that `benchmark_steps.py` measured, as the runs' own rates follow the load of
-the machine. Writes comparison.md and fid.png into --runs.
+`compare_methods.py` leaves them; several draws of classes count as seeds. `report.json` says what
+to show of a table, all of it optional:
+
+    {"<table>": {"title": "text", "steps": [columns of FIDs],
+                 "fid": [levels], "accuracy": [levels],       when each run first reaches these
+                 "pair": ["<name>", "<name>"],                the same of two, seed by seed
+                 "also": ["<table>/<name>", ...],             rows from other tables
+                 "picture": "<file>.png"}}                    FID against steps
+
+A level counts as reached where the curve crosses it between two evaluations, see
+`comparison_curves.py`. Minutes are those of training alone: steps times the milliseconds that
+`step_times.json` of `benchmark_steps.py` has for a name, else by the runs' own images per second,
+which follow what else the machine did. Writes comparison.md and the pictures into --runs.
 """
 
 import functools
@@ -20,44 +28,22 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from absl import app, flags
+from comparison_curves import Curves, read_run, read_table
 
 _RUNS = flags.DEFINE_string("runs", "docs/comparison", "Directory of the tables.")
-_REFERENCE = flags.DEFINE_string("reference", "glyphs_bsa_adv", "Whose lowest FID is the target.")
-_METHOD = flags.DEFINE_string("method", "glyphs_20x100", "What is to reach it.")
-_STEPS = flags.DEFINE_list("steps", ["0", "200", "400", "1000", "2000"], "Columns of FIDs.")
-_LEVELS = flags.DEFINE_list("levels", ["200", "100", "50"], "FIDs that are reached, or not.")
-_STEP_TIMES = flags.DEFINE_string("step_times", None, "What benchmark_steps.py wrote.")
-_METHODS = "methods"
+_STEPS = (0, 200, 400, 600)
+# Scores of the last evaluation: heading, from the curves, digits.
+_LAST = {
+    "accuracy": (lambda run: run.scores["accuracy"], 2),
+    "KID": (lambda run: run.scores["kid"], 2),
+    "recall": (lambda run: run.scores["recall"], 2),
+    "diversity, real 1": (
+        lambda run: run.scores["diversity"] / run.scores["diversity_of_real"],
+        2,
+    ),
+}
 
-
-def read_run(directory: Path) -> dict:
-    """Arrays `step`, `fid`, `accuracy` of a run's evaluations, and its config.json."""
-    lines = (directory / "stats.jsonl").read_text(encoding="utf-8").splitlines()
-    scored = [record for record in map(json.loads, lines) if "fid" in record]
-    run = {key: np.array([record[key] for record in scored]) for key in ("step", "fid", "accuracy")}
-    return {**run, **json.loads((directory / "config.json").read_text(encoding="utf-8"))}
-
-
-def read_table(directory: Path) -> dict[str, dict[str, dict]]:
-    """Runs by name and seed, the name with the lowest mean of its lowest FIDs first."""
-    names = {}
-    for path in sorted(directory.glob("*/seed_*/stats.jsonl")):
-        run = path.parent
-        names.setdefault(run.parent.name, {})[run.name.removeprefix("seed_")] = read_run(run)
-    best = {name: np.mean([r["fid"].min() for r in runs.values()]) for name, runs in names.items()}
-    return {name: names[name] for name in sorted(names, key=best.get)}
-
-
-def at(run: dict, key: str, step: int) -> float:
-    """A score at a step; not a number where there is none."""
-    found = run[key][run["step"] == step]
-    return float(found[0]) if len(found) else np.nan
-
-
-def first_below(run: dict, target: float) -> float:
-    """Step of the first FID of `target` or less; infinite where there is none."""
-    reached = np.flatnonzero(run["fid"] <= target)
-    return float(run["step"][reached[0]]) if len(reached) else np.inf
+Table = dict[str, dict[str, Curves]]
 
 
 def spread(values, digits: int = 1) -> str:
@@ -77,100 +63,159 @@ def markdown(rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
 
-def scores_table(table: dict) -> str:
-    """FID at equal steps, the lowest FID and when it was, accuracy at the end."""
-    steps = [int(s) for s in _STEPS.value]
-    head = ["run", "seeds", *(f"FID at {s}" for s in steps), "lowest FID", "at step", "accuracy"]
-    rows = [head]
+def label(name: str, by_seed: dict[str, Curves]) -> str:
+    return f"{next(iter(by_seed.values())).method}, `{name}`"
+
+
+def scores_table(table: Table, steps: list[int], milliseconds: dict[str, float]) -> str:
+    """FID at equal steps, the lowest FID and when it was; other scores and minutes at the end."""
+    runs = [run for by_seed in table.values() for run in by_seed.values()]
+    last = {
+        name: entry
+        for name, entry in _LAST.items()
+        if any(np.isfinite(entry[0](run)[-1]) for run in runs)
+    }
+    head = ["run", "seeds", *(f"FID at {s}" for s in steps), "lowest FID", "at step", *last]
+    rows = [[*head, "minutes"]]
     for name, by_seed in table.items():
         runs = list(by_seed.values())
-        method = runs[0]["config"]["method"]["name"]
+        diverged = sum(run.diverged for run in runs)
         row = [
-            f"{method}, `{name}`",
-            str(len(runs)),
-            *(spread(at(r, "fid", s) for r in runs) for s in steps),
+            label(name, by_seed),
+            f"{len(runs)}, {diverged} diverged" if diverged else str(len(runs)),
+            *(spread(run.at("fid", s) for run in runs) for s in steps),
+            spread(run.scores["fid"].min() for run in runs),
+            spread((run.step[run.scores["fid"].argmin()] for run in runs), 0),
+            *(spread((of(run)[-1] for run in runs), digits) for of, digits in last.values()),
+            spread(run.minutes_at(run.step[-1], milliseconds.get(name)) for run in runs),
         ]
-        row.append(spread(r["fid"].min() for r in runs))
-        row.append(spread((r["step"][r["fid"].argmin()] for r in runs), 0))
-        row.append(spread((r["accuracy"][-1] for r in runs), 2))
         rows.append(row)
     return markdown(rows)
 
 
-def reach_table(table: dict, milliseconds: dict[str, float]) -> str:
-    """When --reference and --method reach the former's lowest FID, and some levels, by seed."""
-    names = (_REFERENCE.value, _METHOD.value)
+def levels_table(table: Table, levels: dict[str, list], milliseconds: dict[str, float]) -> str:
+    """Steps and minutes at which each run first comes to fixed FIDs and accuracies."""
+    wanted = [(kind, level) for kind, values in levels.items() for level in values]
+    titles = [f"{'FID' if kind == 'fid' else kind} {level:g}" for kind, level in wanted]
+    rows = [["run", *(part for title in titles for part in (f"steps to {title}", "minutes"))]]
+    for name, by_seed in table.items():
+        row = [label(name, by_seed)]
+        for kind, level in wanted:
+            reached = [(run, run.reached(kind, level)) for run in by_seed.values()]
+            row.append(spread((step for _, step in reached), 0))
+            row.append(
+                spread(run.minutes_at(step, milliseconds.get(name)) for run, step in reached)
+            )
+        rows.append(row)
+    return markdown(rows)
+
+
+def pair_table(
+    table: Table, names: list[str], levels: list[float], milliseconds: dict[str, float]
+) -> str:
+    """When two reach the first one's lowest FID, and some levels, seed by seed."""
     reference, method = (table[name] for name in names)
-    seeds = sorted(set(reference) & set(method))
     head = ["FID", "seed", *(f"steps of `{name}`" for name in names), "ratio"]
-    head += [f"seconds of `{name}`" for name in names] + ["ratio"] if milliseconds else []
-    rows, ratios = [head], {}
-    for level in ("lowest", *_LEVELS.value):
-        for seed in seeds:
-            target = reference[seed]["fid"].min() if level == "lowest" else float(level)
-            steps = [first_below(runs[seed], target) for runs in (reference, method)]
-            label = f"{target:.1f}, lowest of the first" if level == "lowest" else level
-            row = [label, seed, *(_count(s) for s in steps), _ratio(*steps)]
-            ratios.setdefault(level, []).append(steps[0] / steps[1] if steps[1] else np.nan)
-            if milliseconds:
-                seconds = [s * milliseconds[n] / 1e3 for s, n in zip(steps, names, strict=True)]
-                row += [*(_count(s) for s in seconds), _ratio(*seconds)]
-            rows.append(row)
+    rows = [[*head, *(f"minutes of `{name}`" for name in names), "ratio"]]
+    ratios: dict[str, list[float]] = {}
+    for level in ("lowest", *levels):
+        for seed in sorted(set(reference) & set(method)):
+            target = reference[seed].scores["fid"].min() if level == "lowest" else float(level)
+            runs = [reference[seed], method[seed]]
+            steps = [run.reached("fid", target) for run in runs]
+            minutes = [
+                run.minutes_at(step, milliseconds.get(name))
+                for run, step, name in zip(runs, steps, names, strict=True)
+            ]
+            first = f"{target:.1f}, lowest of the first" if level == "lowest" else f"{level:g}"
+            row = [first, seed, *(_count(s, 0) for s in steps), _ratio(*steps)]
+            rows.append([*row, *(_count(m, 2) for m in minutes), _ratio(*minutes)])
+            ratio = steps[0] / steps[1] if steps[1] and np.isfinite(steps[0]) else np.nan
+            ratios.setdefault(str(level), []).append(ratio)
     means = [f"FID {level}: {spread(values, 2)}" for level, values in ratios.items()]
     return markdown(rows) + f"\nRatio of steps, mean and spread over seeds: {'; '.join(means)}.\n"
 
 
-def _count(value: float) -> str:
-    return f"{value:.0f}" if np.isfinite(value) else "not reached"
+def _count(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if np.isfinite(value) else "not reached"
 
 
 def _ratio(first: float, second: float) -> str:
     return f"{first / second:.2f}" if second and np.isfinite([first, second]).all() else "-"
 
 
-def draw(table: dict, path: Path) -> None:
+def draw(table: Table, path: Path) -> None:
     """FID against steps: mean of the seeds, and from the lowest to the highest."""
     figure, axes = plt.subplots(figsize=(7, 4.2))
-    for by_seed in table.values():
+    methods = [next(iter(by_seed.values())).method for by_seed in table.values()]
+    for (name, by_seed), method in zip(table.items(), methods, strict=True):
         runs = list(by_seed.values())
-        steps = functools.reduce(np.intersect1d, [run["step"] for run in runs])
-        fids = np.stack([run["fid"][np.isin(run["step"], steps)] for run in runs])
-        (line,) = axes.plot(steps, fids.mean(axis=0), label=runs[0]["config"]["method"]["name"])
+        steps = functools.reduce(np.intersect1d, [run.step for run in runs])
+        fids = np.stack([run.scores["fid"][np.isin(run.step, steps)] for run in runs])
+        caption = method if methods.count(method) == 1 else name
+        (line,) = axes.plot(steps, fids.mean(axis=0), label=caption)
         axes.fill_between(steps, fids.min(0), fids.max(0), color=line.get_color(), alpha=0.2)
     axes.set(xlabel="step", ylabel="FID, held-out images", yscale="log")
     axes.grid(alpha=0.3, which="both")
     axes.legend()
     figure.tight_layout()
     figure.savefig(path, dpi=110)
+    plt.close(figure)
 
 
-def provenance(tables: dict) -> str:
+def ordered(table: Table) -> Table:
+    """The name with the lowest mean of its lowest FIDs first."""
+    best = {n: np.mean([r.scores["fid"].min() for r in runs.values()]) for n, runs in table.items()}
+    return {name: table[name] for name in sorted(table, key=best.get)}
+
+
+def provenance(tables: dict[str, Table]) -> str:
     """Commits and versions that the runs were made with."""
     runs = [r for table in tables.values() for seeds in table.values() for r in seeds.values()]
-    commits = sorted({str(run["commit"])[:7] for run in runs})
+    commits = sorted({str(run.facts["commit"])[:7] for run in runs})
     versions = sorted(
-        {f"{k} {run['versions'][k]}" for run in runs for k in ("tensorflow", "keras")}
+        {f"{k} {run.facts['versions'][k]}" for run in runs for k in ("tensorflow", "keras")}
     )
     return f"{len(runs)} runs at {', '.join(commits)}; {', '.join(versions)}.\n"
+
+
+def section(root: Path, name: str, table: Table, shown: dict, milliseconds: dict) -> list[str]:
+    """One table's part of comparison.md; draws its picture."""
+    table = dict(table)
+    for other in shown.get("also", ()):
+        runs = sorted((root / other).glob("seed_*"))
+        table[other] = {run.name.removeprefix("seed_"): read_run(run) for run in runs}
+    table = ordered(table)
+    parts = [f"## {shown.get('title', name)}\n"]
+    parts.append(scores_table(table, shown.get("steps", _STEPS), milliseconds))
+    levels = {kind: shown[kind] for kind in ("fid", "accuracy") if kind in shown}
+    if "pair" in shown:
+        parts.append(pair_table(table, shown["pair"], levels.get("fid", []), milliseconds))
+    if levels:
+        parts.append(levels_table(table, levels, milliseconds))
+    if "picture" in shown:
+        draw(table, root / shown["picture"])
+        parts.append(f"![FID against steps]({shown['picture']})\n")
+    return parts
+
+
+def _json(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def main(argv):
     del argv
     root = Path(_RUNS.value)
-    tables = {path.name: read_table(path) for path in sorted(root.iterdir()) if path.is_dir()}
-    milliseconds = {}
+    folders = sorted(path for path in root.iterdir() if path.is_dir())
+    tables = {path.name: table for path in folders if (table := read_table(path))}
+    shown, measured = _json(root / "report.json"), _json(root / "step_times.json")
+    milliseconds = measured.get("milliseconds", {})
     parts = ["# Comparison\n", "Made by `tools/comparison_report.py`.", provenance(tables)]
-    if _STEP_TIMES.value:
-        measured = json.loads(Path(_STEP_TIMES.value).read_text(encoding="utf-8"))
-        milliseconds = measured["milliseconds"]
+    if milliseconds:
         times = ", ".join(f"`{name}` {value:.1f}" for name, value in milliseconds.items())
         parts.append(f"Milliseconds a step ({measured['machine']}): {times}.\n")
     for name, table in tables.items():
-        parts += [f"## {name}\n", scores_table(table)]
-        if name == _METHODS:
-            parts.append(reach_table(table, milliseconds))
-            draw(table, root / "fid.png")
-            parts.append("![FID against steps](fid.png)\n")
+        parts += section(root, name, table, shown.get(name, {}), milliseconds)
     (root / "comparison.md").write_text("\n".join(parts), encoding="utf-8")
 
 

@@ -15,13 +15,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from cgt_tf.cli.session_scores import (
-    features_for,
-    positions_of,
-    run_evaluator,
-    sample_function,
-    standing,
-)
+from cgt_tf.cli import session_scores as scores
+from cgt_tf.cli.session_scores import positions_of, sample_function
 from cgt_tf.cli.wiring import load_data
 from cgt_tf.config import EvaluationConfig
 from cgt_tf.data.image_set import ImageSet
@@ -116,8 +111,8 @@ def score_run(workdir: str, checkpoint: str, request: Request) -> tuple[Evaluati
         snapshot = open_snapshot(workdir, str(step))
         extended, names = snapshot.extended(), snapshot.new_classes
     train, heldout = load_data(config, extended.spec.resolution)
-    evaluator = run_evaluator(config, strategy, train, heldout, protocol, evaluation, seed)
-    with standing(extended, names, strategy, protocol, config):
+    evaluator = scores.run_evaluator(config, strategy, train, heldout, protocol, evaluation, seed)
+    with scores.standing(extended, names, strategy, protocol, config):
         sample = sample_function(extended, names, strategy, protocol, evaluation.batch_size)
         subject = evaluator.draw(sample[0], extended.spec.dim_z, names, sample[1])
         return _score(evaluator, subject, request, run.path.name, checkpoint_step=step), run
@@ -211,7 +206,7 @@ def _evaluator(
     """For images that no run comes with."""
     evaluation = _with_request(EvaluationConfig(), request)
     return Evaluator(
-        features_for(reference, evaluation, strategy),
+        scores.features_for(reference, evaluation, strategy),
         reference,
         protocol,
         evaluation.metrics,

@@ -5,6 +5,7 @@ The metrics are functions of feature arrays and import NumPy only; `features`, `
 """
 
 from cgt_tf.evaluation.fid import fid_infinity, frechet_distance
+from cgt_tf.evaluation.fld import feature_likelihood_divergence
 from cgt_tf.evaluation.inception_score import inception_score
 from cgt_tf.evaluation.intra_class import (
     classification_accuracy,
@@ -13,13 +14,16 @@ from cgt_tf.evaluation.intra_class import (
     intra_class_kid,
     intra_class_variance,
 )
+from cgt_tf.evaluation.intra_cluster import intra_cluster_diversity
 from cgt_tf.evaluation.kid import kernel_distance, kernel_distance_subsets
 from cgt_tf.evaluation.kmmd import kernel_mmd
+from cgt_tf.evaluation.mind import monge_distance
 from cgt_tf.evaluation.neighbours import memorisation, nearest_neighbours, neighbour_picture
 from cgt_tf.evaluation.prdc import prdc
 
 __all__ = [
     "classification_accuracy",
+    "feature_likelihood_divergence",
     "fid_infinity",
     "frechet_distance",
     "inception_score",
@@ -27,10 +31,12 @@ __all__ = [
     "intra_class_fid",
     "intra_class_kid",
     "intra_class_variance",
+    "intra_cluster_diversity",
     "kernel_distance",
     "kernel_distance_subsets",
     "kernel_mmd",
     "memorisation",
+    "monge_distance",
     "nearest_neighbours",
     "neighbour_picture",
     "prdc",

@@ -22,14 +22,13 @@ from cgt_tf.evaluation.feature_net import FeatureNet
 from cgt_tf.evaluation.fid import GaussianStatistics
 from cgt_tf.evaluation.generate import LABEL_RULES, SampleFn, draw_labels
 from cgt_tf.evaluation.measures import Comparison, Measured, accuracy, measure, unknown_names
-from cgt_tf.evaluation.neighbours import memorisation, nearest_neighbours, neighbour_picture
+from cgt_tf.evaluation.nearest import nearest_images
 from cgt_tf.evaluation.protocols import Protocol
 from cgt_tf.evaluation.reference_cache import ReferenceCache
 from cgt_tf.evaluation.report import warnings_of
 from cgt_tf.evaluation.subjects import GeneratedImages, Subject, canonical_order
 
 REFERENCE_SPLITS = ("heldout", "train", "given")
-_PICTURE_ROWS, _PICTURE_COLUMNS = 12, 4
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,7 +65,8 @@ class Evaluator:
             network is a classifier of all classes.
         reference_split: `heldout`, `train` (the generator was trained on these images), or
             `given`: not known.
-        training_images: what `nearest` compares with; None: the reference images.
+        training_images: what `nearest` and `intra_cluster` compare with, None: the reference
+            images; `fld` needs them beside held-out ones.
         batch_size: images per call of the generator and of the feature network.
         seed: of latents, labels and subsets; the same seed gives the same images.
         strategy: each replica takes its share of a batch.
@@ -92,6 +92,11 @@ class Evaluator:
         if self.reference_split not in REFERENCE_SPLITS:
             raise InputError(
                 f"expected a reference out of {REFERENCE_SPLITS}, got {self.reference_split!r}"
+            )
+        if "fld" in self.metrics and not self._has_both:
+            raise InputError(
+                "expected held-out images beside those that were trained on for the metric fld, "
+                f"got {self.reference.name} ({self.reference_split}) alone"
             )
         if len(self.reference) < 2:
             raise InputError(f"expected at least 2 reference images in {self.reference.name}")
@@ -176,6 +181,7 @@ class Evaluator:
                 self._real,
                 fake,
                 lambda: self._reference_statistics,
+                (lambda: self._training_features) if self._has_both else None,
                 self.protocol.kmmd_samples,
                 self.seed,
             ),
@@ -240,6 +246,15 @@ class Evaluator:
     def _reference_statistics(self) -> GaussianStatistics:
         return GaussianStatistics.from_features(self.reference_features, "real")
 
+    @property
+    def _has_both(self) -> bool:
+        """Whether there are training images, and others beside them."""
+        return self.training_images is not None and self.reference_split != "train"
+
+    @functools.cached_property
+    def _training_features(self) -> np.ndarray:
+        return self._features(self.training_images)
+
     @functools.cached_property
     def _extractor(self) -> Extractor:
         return Extractor(self.feature_net, self.batch_size, self.strategy)
@@ -275,23 +290,8 @@ class Evaluator:
         self, features: np.ndarray, subject: Subject
     ) -> tuple[dict[str, float], np.ndarray]:
         """Are generated images copies? Numbers, and a picture of those that come nearest."""
-        real, heldout = self.reference, None
-        real_features = self.reference_features
-        if self.training_images is not None:
-            real, real_features = self.training_images, self._features(self.training_images)
-            heldout = self.reference_features if self.reference_split == "heldout" else None
-        found = memorisation(real_features, features, heldout)
-        scalars = {"nearest": found.median}
-        if heldout is not None:
-            scalars["nearest_of_heldout"] = found.heldout_median
-            scalars["nearer_than_heldout"] = found.probability_nearer
-        rows = np.argsort(found.distances, kind="stable")[:_PICTURE_ROWS]
-        pairs = nearest_neighbours(
-            real_features, features[rows], min(_PICTURE_COLUMNS, len(real_features))
-        )
-        shown, columns = np.unique(pairs.indices, return_inverse=True)
-        columns = columns.reshape(pairs.indices.shape)
-        picture = neighbour_picture(
-            subject.take(rows), real.images[shown], columns, pairs.distances
-        )
-        return scalars, picture
+        if self.training_images is None:
+            return nearest_images(features, subject, self.reference, self.reference_features)
+        heldout = self.reference_features if self.reference_split == "heldout" else None
+        images, known = self.training_images, self._training_features
+        return nearest_images(features, subject, images, known, heldout)

@@ -109,7 +109,7 @@ def intra_class_diversity(
             samples, which is named.
     """
     classes = _single_classes(features, labels, class_names, "the")
-    return _scores(_mean_distance, classes)
+    return _scores(mean_distance, classes)
 
 
 def intra_class_variance(
@@ -179,7 +179,9 @@ def _scores(
     return ClassScores.of(scores)
 
 
-def _mean_distance(features: np.ndarray) -> float:
+def mean_distance(features: np.ndarray) -> float:
+    """Mean euclidean distance between two different rows of checked features [n >= 2, d]."""
+
     def distance(left: np.ndarray, right: np.ndarray) -> np.ndarray:
         return np.sqrt(distances.squared_distances(left, right))
 

@@ -8,6 +8,7 @@ import numpy as np
 from cgt_tf.errors import InputError
 from cgt_tf.evaluation.extraction import Outputs
 from cgt_tf.evaluation.fid import GaussianStatistics, fid_infinity
+from cgt_tf.evaluation.fld import feature_likelihood_divergence
 from cgt_tf.evaluation.inception_score import inception_score
 from cgt_tf.evaluation.intra_class import (
     classification_accuracy,
@@ -16,8 +17,10 @@ from cgt_tf.evaluation.intra_class import (
     intra_class_kid,
     intra_class_variance,
 )
+from cgt_tf.evaluation.intra_cluster import intra_cluster_diversity
 from cgt_tf.evaluation.kid import kernel_distance, kernel_distance_subsets
 from cgt_tf.evaluation.kmmd import kernel_mmd
+from cgt_tf.evaluation.mind import monge_distance
 from cgt_tf.evaluation.prdc import prdc
 
 PRDC_NEIGHBOURS = 5
@@ -76,13 +79,16 @@ class Comparison:
     Attributes:
         real, fake: the images; generated ones in an order of which any stretch is a fair sample.
         statistics: returns the real features' Gaussian.
+        training: returns the features of the training images; None where the real images are these,
+            or where they are not known: then there is no `fld`.
         kmmd_samples: of the generated images, the first so many count for KMMD; 0: all.
-        seed: of random subsets.
+        seed: of random subsets and directions.
     """
 
     real: Measured
     fake: Measured
     statistics: Callable[[], GaussianStatistics]
+    training: Callable[[], np.ndarray] | None
     kmmd_samples: int
     seed: int
 
@@ -168,6 +174,25 @@ def _prdc(images: Comparison, found: Measures) -> None:
     found.scalars.update(prdc(images.real.features, images.fake.features, PRDC_NEIGHBOURS))
 
 
+def _mind(images: Comparison, found: Measures) -> None:
+    real, fake = images.real.features, images.fake.features
+    found.scalars["mind"] = monge_distance(real, fake, seed=images.seed)
+
+
+def _intra_cluster(images: Comparison, found: Measures) -> None:
+    real = images.training() if images.training else images.real.features
+    result = intra_cluster_diversity(real, images.fake.features)
+    found.scalars["intra_cluster"] = result.mean
+    found.scalars["intra_cluster_balanced"] = result.balanced
+
+
+def _fld(images: Comparison, found: Measures) -> None:
+    real, fake = images.real.features, images.fake.features
+    result = feature_likelihood_divergence(images.training(), real, fake, images.seed)
+    found.scalars["fld"] = result.value
+    found.scalars["fld_gap"], found.scalars["fld_gap_error"] = result.gap, result.gap_error
+
+
 def _per_class(function: Callable, name: str) -> Callable[[Comparison, Measures], None]:
     def compute(images: Comparison, found: Measures) -> None:
         scores = function(*_within_classes(images))
@@ -201,5 +226,8 @@ _METRICS: dict[str, Callable[[Comparison, Measures], None]] = {
     "prdc": _prdc,
     "intra_fid": _per_class(intra_class_fid, "intra_fid"),
     "intra_kid": _per_class(intra_class_kid, "intra_kid"),
+    "mind": _mind,
+    "intra_cluster": _intra_cluster,
+    "fld": _fld,
     "diversity": _diversity,
 }

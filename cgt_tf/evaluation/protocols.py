@@ -7,6 +7,8 @@ that comes before the feature network; the feature network itself is stored besi
     fid5k_heldout   5,000 samples against held-out images
     fid10k_heldout  10,000 samples against held-out images
     fid50k_train    50,000 samples against the training images
+    fid2k_train     2,000 samples against the training images: to choose settings by, without a look
+                    at held-out images
     paper           as cGANTransfer was published (see its entry)
     run             the values of `--config.evaluation`; the default
 
@@ -92,6 +94,7 @@ _NAMED = (
     Protocol(name="fid5k_heldout", num_samples=5_000, reference="heldout"),
     Protocol(name="fid10k_heldout", num_samples=10_000, reference="heldout"),
     Protocol(name="fid50k_train", num_samples=50_000, reference="train"),
+    Protocol(name="fid2k_train", num_samples=2_000, reference="train"),
     # Shahbazi et al. (CVPR 2021) and its code: the lowest FID of all checkpoints, 50 k untruncated
     # samples with uniform labels, the training images as reference, running statistics, KMMD on
     # 25 k samples. The feature network was torchvision's Inception-v3.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cgt_tf.evaluation.classifier_facts import ClassifierFacts
+from cgt_tf.evaluation.fld import is_copying
 
 _HIGH_IS_GOOD = ("accuracy", "diversity", "diversity_of_real", "variance_ratio")
 
@@ -35,6 +36,13 @@ def warnings_of(
         warnings.append(
             f"intra_fid: few images a class for {dim} features: biased; compare at equal counts "
             "only, or use intra_kid"
+        )
+    scores = result["metrics"]
+    if "fld" in scores and is_copying(scores["fld"], scores["fld_gap"], scores["fld_gap_error"]):
+        warnings.append(
+            f"copying: the generated images fit the training images much better than held-out ones "
+            f"(fld {scores['fld']:.4g}, fld_gap {scores['fld_gap']:.4g}); see them with the metric "
+            "nearest"
         )
     split = result["reference"]["split"]
     if split == "train":

@@ -11,6 +11,7 @@ import cgt_tf.evaluation
 from cgt_tf.errors import InputError
 from cgt_tf.evaluation import (
     classification_accuracy,
+    feature_likelihood_divergence,
     fid_infinity,
     frechet_distance,
     inception_score,
@@ -18,10 +19,12 @@ from cgt_tf.evaluation import (
     intra_class_fid,
     intra_class_kid,
     intra_class_variance,
+    intra_cluster_diversity,
     kernel_distance,
     kernel_distance_subsets,
     kernel_mmd,
     memorisation,
+    monge_distance,
     nearest_neighbours,
     prdc,
 )
@@ -49,6 +52,11 @@ PAIRED = {
     "kernel_distance": kernel_distance,
     "kernel_distance_subsets": lambda real, fake: kernel_distance_subsets(real, fake, 3, 20),
     "prdc": prdc,
+    "monge_distance": lambda real, fake: monge_distance(real, fake, projections=70),
+    "feature_likelihood_divergence": lambda real, fake: feature_likelihood_divergence(
+        real[: max(4, len(real) // 2)], real, fake
+    ),
+    "intra_cluster_diversity": intra_cluster_diversity,
     "memorisation": memorisation,
     "nearest_neighbours": nearest_neighbours,
     "intra_class_fid": lambda real, fake: intra_class_fid(
@@ -71,7 +79,7 @@ CASES = {name: lambda real, fake, f=f: f(fake) for name, f in SINGLE.items()} | 
 OTHERS = {"classification_accuracy", "neighbour_picture"}
 # The result is one row for each generated sample, or depends on which samples are drawn.
 BY_SAMPLE = {"memorisation", "nearest_neighbours"}
-BY_DRAW = {"fid_infinity", "kernel_distance_subsets"}
+BY_DRAW = {"fid_infinity", "kernel_distance_subsets", "feature_likelihood_divergence"}
 LABELLED = {name for name in CASES if name.startswith("intra_class")}
 
 each_metric = pytest.mark.parametrize("name", CASES)
@@ -193,7 +201,9 @@ def test_an_empty_class_has_no_accuracy():
         classification_accuracy([0, 0], [0, 0], ["owl", "fox"])
 
 
-UNDEFINED_FOR_CONSTANT_REAL = {"kernel_mmd", "prdc", "intra_class_variance"}
+UNDEFINED_FOR_CONSTANT_REAL = {"kernel_mmd", "prdc", "intra_class_variance"} | {
+    "feature_likelihood_divergence"
+}
 
 
 @pytest.mark.parametrize("name", PAIRED)

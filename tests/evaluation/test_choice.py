@@ -53,7 +53,7 @@ def test_auto_takes_inception_where_it_can_be_had(monkeypatch):
 
 
 def test_glyph_features_on_photographs_are_refused_unless_forced(loaded):
-    with pytest.raises(InputError, match="'labrador' and 1 other.* none of which is"):
+    with pytest.raises(InputError, match=r"'labrador' and 1 other.*none of which"):
         load_features(GLYPHS, ("labrador", "trolleybus"), 32)
     assert load_features(GLYPHS, ("labrador", "trolleybus"), 32, force=True) == GLYPHS
 

@@ -14,6 +14,7 @@ from cgt_tf.evaluation import (
     frechet_distance,
     inception_score,
     intra_class_fid,
+    intra_cluster_diversity,
     kernel_distance,
     kernel_mmd,
     prdc,
@@ -115,12 +116,14 @@ def test_every_metric_of_the_config_is_measured(make):
     assert set(numbers) == {
         *("fid", "fid_infinity", "kmmd", "kid", "kid_standard_error", "is", "is_std"),
         *("precision", "recall", "density", "coverage", "intra_fid", "intra_kid"),
+        *("mind", "intra_cluster", "intra_cluster_balanced", "fld", "fld_gap", "fld_gap_error"),
         *("diversity", "diversity_of_real", "variance_ratio", "accuracy"),
         *("nearest", "nearest_of_heldout", "nearer_than_heldout"),
     }
     assert all(np.isfinite(value) for value in numbers.values())
     for metric in METRICS:
-        assert score(make(metrics=(metric,))).scalars, metric
+        training = reference(seed=1) if metric == "fld" else None
+        assert score(make(metrics=(metric,), training_images=training)).scalars, metric
 
 
 def test_everything_the_numbers_depend_on_is_stored(make):
@@ -272,6 +275,27 @@ def test_copies_of_training_images_are_found_and_shown(make):
     fresh = evaluator.score(GivenImages(reference(seed=2)), "fresh")
     assert fresh.scalars["nearer_than_heldout"] == pytest.approx(0.5, abs=0.2)
     assert score(make()).picture is None
+
+
+def test_likelihood_needs_held_out_images_beside_training_images(make):
+    for arguments in (
+        {"reference_split": "train", "training_images": reference()},
+        {"reference_split": "heldout"},
+        {"reference_split": "given"},
+    ):
+        message = rf"held-out images .* got small reference \({arguments['reference_split']}\)"
+        with pytest.raises(InputError, match=message):
+            make(metrics=("fid", "fld"), **arguments)
+
+
+def test_clusters_are_those_of_the_training_images(make):
+    training = reference((10, 10), seed=1)
+    around = make(metrics=("intra_cluster",), training_images=training)
+    features = Extractor(around.feature_net)(training.images).features
+    fake = features_and_labels(around)[0].features
+    expected = intra_cluster_diversity(features, fake)
+    assert score(around).scalars["intra_cluster"] == pytest.approx(expected.mean, rel=1e-6)
+    assert score(make(metrics=("intra_cluster",))).scalars["intra_cluster"] != expected.mean
 
 
 def test_warns_of_few_images_and_of_training_images(make):

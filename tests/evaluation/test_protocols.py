@@ -29,6 +29,7 @@ def test_the_table_is_what_the_config_names():
         ("fid5k_heldout", 5_000, "heldout"),
         ("fid10k_heldout", 10_000, "heldout"),
         ("fid50k_train", 50_000, "train"),
+        ("fid2k_train", 2_000, "train"),
     ],
 )
 def test_named_protocols_are_frozen(name, num_samples, reference):
