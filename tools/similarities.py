@@ -4,7 +4,8 @@
 
 For every new class: the old classes with the largest of the kept scores, summed over layers and
 relative to their sum, and what share of its offsets the --top largest scores of each layer make.
-The run is only read. It needs scores of each layer's own, residuals, and no spectral norm.
+The run is only read. It needs scores of each layer's own, residuals, all old classes as
+pseudo-classes, and no spectral norm.
 """
 
 import numpy as np
@@ -28,6 +29,8 @@ _SETTINGS = {
     "residual": True,
     "per_layer_scores": True,
     "spectral_norm": False,
+    "prior_init": "old",
+    "prior_classes": 0,
 }
 
 

@@ -61,6 +61,8 @@ class PropagatedOffsets(MixedLayer):
         num_pseudo_classes: N; 0 for residuals alone.
         latent_dim: width of the latent chunk; 0 for none.
         residual: whether there is R.
+        centred_residual: whether R counts from its mean over the classes, so that what all classes
+            share is in none of them.
         scores: a built `ScoreMatrix` to share with other layers; default: one of its own.
         spectral_norm: on P, S and Z.
         score_bias, prior_bias, latent_bias: whether S, P and Z have a bias.
@@ -75,6 +77,7 @@ class PropagatedOffsets(MixedLayer):
         num_pseudo_classes,
         latent_dim=0,
         residual=True,
+        centred_residual=False,
         scores=None,
         spectral_norm=False,
         score_bias=False,
@@ -90,6 +93,7 @@ class PropagatedOffsets(MixedLayer):
             "num_pseudo_classes": num_pseudo_classes,
             "latent_dim": latent_dim,
             "residual": residual,
+            "centred_residual": centred_residual,
             "spectral_norm": spectral_norm,
             "score_bias": score_bias,
             "prior_bias": prior_bias,
@@ -143,8 +147,14 @@ class PropagatedOffsets(MixedLayer):
             scores = self.scores(class_weights, training=training)
             offsets = offsets + self.prior(scores, training=training)
         if self.residual is not None:
-            offsets = offsets + ops.matmul(class_weights, self.residual)
+            offsets = offsets + ops.matmul(class_weights, self.residuals())
         return offsets if latent is None else offsets + self.latent(latent, training=training)
+
+    def residuals(self):
+        """R as it counts, [M, C]; its mean goes before use, so its gradient has none either."""
+        if not self.settings["centred_residual"]:
+            return self.residual
+        return self.residual - ops.mean(self.residual, axis=0, keepdims=True)
 
     def table(self):
         """Offsets of the new classes without their latent part, [M, C]."""

@@ -22,6 +22,7 @@ from cgt_tf.config_checks import at_least, one_of
 from cgt_tf.errors import InputError
 from cgt_tf.methods.base import DataSpec, Networks, TransferMethod
 from cgt_tf.methods.phases import Adam, Stage, Trained
+from cgt_tf.methods.prior_controls import PriorSettings
 
 if TYPE_CHECKING:
     from cgt_tf.networks.extended import ExtendedGenerator
@@ -31,7 +32,8 @@ PROPAGATE, FINE_TUNE = "propagate", "fine_tune"
 _STAGES = ((PROPAGATE,), (FINE_TUNE,), (PROPAGATE, FINE_TUNE))
 _SCORES_INITS = ("uniform", "nearest", "random", "orthogonal")
 _RESIDUAL_INITS = ("zeros", "normal", "orthogonal", "mean_old")
-_NORM = r"block_\d+/norm\d/(scale|shift)"
+# Scale and shift of every conditional norm.
+NORM_PARTS = r"block_\d+/norm\d/(scale|shift)"
 # All that does not depend on the class: trained in fine-tuning only.
 _SHARED = (r"linear/.*", r"block_\d+/(conv\d|shortcut)/.*", r"output_(norm|conv)/.*")
 _ATTENTION = r"attention_\d+/.*"
@@ -78,7 +80,7 @@ class OffsetSettings:
 
 
 @dataclasses.dataclass(kw_only=True)
-class CGANTransferSettings(OffsetSettings):
+class CGANTransferSettings(OffsetSettings, PriorSettings):
     """Regularisers as in the authors' scripts (section 4.2 of the paper); the defaults are the
     paper's, what its released code does is in configs/presets/."""
 
@@ -94,6 +96,11 @@ class CGANTransferSettings(OffsetSettings):
     nearest_classes: int = knob(5, "old classes that a start at the nearest ones is made of")
     score_bias: bool = knob(False, "a bias of the scores, common to the new classes")
     prior_bias: bool = knob(False, "a bias next to the pseudo-classes")
+    equal_updates: bool = knob(
+        False,
+        "learning rates such that scores, pseudo-classes and residuals change the offsets equally "
+        "fast, and together as fast as free offsets change at the generator's learning rate",
+    )
 
     def check(self, config: Config) -> None:
         name = config.method.name
@@ -105,6 +112,18 @@ class CGANTransferSettings(OffsetSettings):
         if not (self.propagate or self.residual):
             raise InputError(
                 f"--config.{name}.propagate and --config.{name}.residual are both False"
+            )
+        if self.propagate and not (self.trains_scores or self.train_prior or self.residual):
+            raise InputError(
+                f"--config.{name}.train_prior and --config.{name}.residual are both False, and "
+                "prior_init=mean has no scores to train"
+            )
+        self.check_prior(name, self.scores_init)
+        coded = [x for x in ("spectral_norm", "score_bias", "prior_bias") if getattr(self, x)]
+        if self.equal_updates and coded:
+            raise InputError(
+                f"expected --config.{name}.{coded[0]}=False with equal_updates, whose rates are "
+                "those of the paper's form, got True"
             )
         super().check(config)
 
@@ -146,19 +165,20 @@ class CGANTransfer(TransferMethod):
         return networks
 
     def prepare(self, networks: Networks, images) -> None:
-        """Finds the nearest old classes of each new one, where the scores start there."""
+        """Finds the old classes that the new ones are like, where anything starts there."""
         from cgt_tf.methods import propagation
 
-        nearest = self.offsets.propagate and self.offsets.scores_init == "nearest"
-        if nearest and not self.settings.start:
-            propagation.start_at_nearest(
-                self._source, networks.generator, images, self.offsets, self.config.seed
+        offsets = self.offsets
+        chosen = offsets.scores_init == "nearest" or offsets.looks_at_images
+        if offsets.propagate and chosen and not self.settings.start:
+            propagation.choose_old_classes(
+                self._source, networks.generator, images, offsets, self.config.seed
             )
 
     def stages(self, networks: Networks) -> tuple[Stage, ...]:
         from cgt_tf.methods.adversarial import Adversarial
 
-        optimizer, found = Adam.of(self.config.generator), []
+        found = []
         for name in self.settings.stages:
             adversarial = Adversarial(
                 self.config,
@@ -166,10 +186,10 @@ class CGANTransfer(TransferMethod):
                 # Frozen kernels keep the norms that they are divided by.
                 power_iteration=None if name == FINE_TUNE else False,
             )
-            trained = Trained("generator", optimizer, self._patterns(name))
+            trained = self._trained(name, networks)
             phases = (
                 adversarial.discriminator(),
-                adversarial.generator((trained,), name=f"generator_{name}"),
+                adversarial.generator(trained, name=f"generator_{name}"),
             )
             last = name == self.settings.stages[-1]
             steps = self.config.training.steps if last else self.settings.propagate_steps
@@ -186,20 +206,42 @@ class CGANTransfer(TransferMethod):
 
         return penalties
 
-    def _patterns(self, stage: str) -> tuple[str, ...]:
-        offsets, spec = self.offsets, self._source.spec
-        patterns, kinds = [], []
+    def _trained(self, stage: str, networks: Networks) -> tuple[Trained, ...]:
+        """All that a stage trains; at `equal_updates` each kind of offsets at a rate of its own."""
+        from cgt_tf.methods import propagation
+
+        optimizer, kinds = Adam.of(self.config.generator), self._kinds(stage)
+        if not (self.offsets.equal_updates and stage == PROPAGATE):
+            patterns = [pattern for kind in kinds for pattern in self._patterns(kind)]
+            return (Trained("generator", optimizer, (*patterns, *self._rest(stage))),)
+        scales = propagation.learning_rate_scales(networks.generator, self.offsets)
+        found = []
+        for kind in kinds:
+            rate = optimizer.learning_rate * scales[kind.partition("/")[0]]
+            scaled = dataclasses.replace(optimizer, learning_rate=rate)
+            found.append(Trained("generator", scaled, self._patterns(kind)))
+        if rest := self._rest(stage):
+            found.append(Trained("generator", optimizer, rest))
+        return tuple(found)
+
+    def _kinds(self, stage: str) -> list[str]:
+        """Ends of the names of the offsets' variables that a stage trains."""
+        offsets, kinds = self.offsets, []
         if offsets.propagate and stage == PROPAGATE:
-            kinds += ["scores/.*"] + ["prior/.*"] * offsets.train_prior
-        kinds += ["residual"] * offsets.residual
-        patterns += [f"{_NORM}/{kind}" for kind in kinds]
-        if spec.chunk_dim:
-            patterns.append(f"{_NORM}/latent/.*")
-        if spec.deep:
-            patterns += [f"class_embedding/{kind}" for kind in kinds]
-        if stage == FINE_TUNE:
-            patterns += [*_SHARED, *[_ATTENTION] * bool(spec.g_attention)]
-        return tuple(patterns)
+            kinds += ["scores/.*"] * offsets.trains_scores + ["prior/.*"] * offsets.train_prior
+        return kinds + ["residual"] * offsets.residual
+
+    def _patterns(self, kind: str) -> tuple[str, ...]:
+        embedding = (f"class_embedding/{kind}",) if self._source.spec.deep else ()
+        return (f"{NORM_PARTS}/{kind}", *embedding)
+
+    def _rest(self, stage: str) -> tuple[str, ...]:
+        """Patterns of what a stage trains besides the offsets."""
+        spec = self._source.spec
+        latent = (f"{NORM_PARTS}/latent/.*",) if spec.chunk_dim else ()
+        if stage == PROPAGATE:
+            return latent
+        return (*latent, *_SHARED, *[_ATTENTION] * bool(spec.g_attention))
 
     def extended(self, networks: Networks) -> "ExtendedGenerator":
         from cgt_tf.networks.extended import fold_together

@@ -6,11 +6,13 @@ import numpy as np
 from keras import ops
 
 from cgt_tf.config import Config
+from cgt_tf.data.image_set import ImageSet
 from cgt_tf.layers.pseudo_class_batch_norm import (
     PropagatedOffsets,
     PseudoClassBatchNorm,
     ScoreMatrix,
 )
+from cgt_tf.methods import discriminant, equal_updates, prior_controls
 from cgt_tf.methods import propagation_init as init
 from cgt_tf.methods.cgan_transfer import CGANTransferSettings
 from cgt_tf.networks.biggan import BaseGenerator
@@ -45,16 +47,41 @@ def create_transferred_generator(
     )
     copy_unconditional(source.generator, generator, config.source_truncation)
     rng = np.random.default_rng(config.seed)
-    states = fold_norms(source.generator, raw=settings.spectral_norm)
-    for norm, state in zip(generator.conditional_norms(), states, strict=True):
-        for part in ("scale", "shift"):
-            latent = getattr(state.offsets, f"{part}_latent")
-            values = (getattr(state.offsets, part), latent)
-            init.initialize(getattr(norm, part), *values, settings, rng)
-    if spec.shared_dim:
-        table = ops.convert_to_numpy(source.generator.class_embedding.table())
-        init.initialize(generator.class_embedding, table, None, settings, rng)
+    tables = old_offsets(source, raw=settings.spectral_norm)
+    for part, (table, latent) in zip(parts_of(generator), tables, strict=True):
+        init.initialize(part, table, latent, settings, rng)
+    if settings.propagate:
+        rows = prior_controls.prior_rows(source.spec.num_classes, settings, config.seed)
+        assign_priors(source, generator, settings, rows, config.seed)
     return generator
+
+
+def old_offsets(source: Gan, raw: bool = False) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """Offsets of the source's classes [N, C] and latent projections, in the order of `parts_of`.
+
+    With `raw` spectral norms are left out. BigGAN-deep's last one is its table of embeddings.
+    """
+    found = []
+    for state in fold_norms(source.generator, raw=raw):
+        offsets = state.offsets
+        found += [(offsets.scale, offsets.scale_latent), (offsets.shift, offsets.shift_latent)]
+    if source.spec.deep:
+        found.append((ops.convert_to_numpy(source.generator.class_embedding.table()), None))
+    return found
+
+
+def assign_priors(
+    source: Gan,
+    generator: BaseGenerator,
+    settings: CGANTransferSettings,
+    rows: np.ndarray,
+    seed: int,
+) -> None:
+    """Sets all pseudo-classes to what the settings make of these old classes."""
+    rng = prior_controls.table_rng(seed)
+    tables = old_offsets(source, raw=settings.spectral_norm)
+    for part, (table, _) in zip(parts_of(generator), tables, strict=True):
+        part.prior.kernel.assign(prior_controls.prior_table(table, rows, settings, rng))
 
 
 def norm_factory(source: GanSpec, spec: GanSpec, settings: CGANTransferSettings):
@@ -87,9 +114,10 @@ def _embedding(
 
 
 def _arguments(source: GanSpec, spec: GanSpec, settings: CGANTransferSettings) -> dict:
+    size = prior_controls.prior_size(source.num_classes, settings)
     return {
         "num_classes": spec.num_classes,
-        "num_pseudo_classes": source.num_classes if settings.propagate else 0,
+        "num_pseudo_classes": size if settings.propagate else 0,
         "residual": settings.residual,
         "spectral_norm": settings.spectral_norm,
         "score_bias": settings.score_bias,
@@ -110,13 +138,48 @@ def score_matrices(parts: list[PropagatedOffsets]) -> list[ScoreMatrix]:
     return list({id(p.scores): p.scores for p in parts if p.scores}.values())
 
 
-def start_at_nearest(
-    source: Gan, generator: BaseGenerator, images, settings: CGANTransferSettings, seed: int
+def choose_old_classes(
+    source: Gan,
+    generator: BaseGenerator,
+    images: ImageSet,
+    settings: CGANTransferSettings,
+    seed: int,
 ) -> None:
-    """Starts the scores at the old classes that are nearest to the images of each new one."""
-    nearest = init.nearest_classes(source, images, settings.nearest_classes)
-    rng = np.random.default_rng(seed)
-    init.assign_nearest(score_matrices(parts_of(generator)), nearest, settings, rng)
+    """Sets what depends on which old classes the new ones are like: pseudo-classes, scores."""
+    similarities = discriminant.log_similarities(source, images)
+    count = source.spec.num_classes
+    rows = prior_controls.prior_rows(count, settings, seed, similarities)
+    if settings.looks_at_images:
+        assign_priors(source, generator, settings, rows, seed)
+    if settings.scores_init == "nearest":
+        nearest = discriminant.largest(similarities[:, rows], settings.nearest_classes)
+        rng = np.random.default_rng(seed)
+        init.assign_nearest(score_matrices(parts_of(generator)), nearest, settings, rng)
+
+
+def learning_rate_scales(
+    generator: BaseGenerator, settings: CGANTransferSettings
+) -> dict[str, float]:
+    """Factors of the learning rates of scores, pseudo-classes and residuals at `equal_updates`.
+
+    A score S_iy moves the offsets of class y by the row P_i; a pseudo-class' element P_ic moves
+    channel c of all new classes by the row S_i.
+    """
+    parts = parts_of(generator)
+    found = {}
+    if settings.residual:
+        found["residual"] = equal_updates.response([np.eye(1)])
+    if settings.propagate and settings.trains_scores:
+        by_matrix = {id(matrix): [] for matrix in score_matrices(parts)}
+        for part in parts:
+            by_matrix[id(part.scores)].append(ops.convert_to_numpy(part.prior.kernel))
+        rows = [np.concatenate(tables, axis=1) for tables in by_matrix.values()]
+        found["scores"] = equal_updates.response(rows)
+    if settings.propagate and settings.train_prior:
+        rows = [ops.convert_to_numpy(part.scores.kernel) for part in parts]
+        channels = [part.settings["channels"] for part in parts]
+        found["prior"] = equal_updates.response(rows, channels)
+    return equal_updates.shared_scales(found)
 
 
 def penalties(
@@ -133,7 +196,7 @@ def penalties(
         scores: False in fine-tuning, where the scores are frozen.
     """
     reduce = {"mean": ops.mean, "sum": ops.sum}[settings.reduction]
-    matrices = score_matrices(parts) if scores else []
+    matrices = score_matrices(parts) if scores and settings.trains_scores else []
     tensors = [x for m in matrices for x in ([m.kernel, m.bias] if m.use_bias else [m.kernel])]
     residuals = [part.residual for part in parts if part.residual is not None]
     found = {}

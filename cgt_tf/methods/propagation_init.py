@@ -1,21 +1,18 @@
-"""Initial values of pseudo-classes, scores and residuals.
+"""Initial values of scores, residuals, biases and latent projections.
 
-The paper says little; the settings of `methods.cgan_transfer` choose between its reading
-(pseudo-classes as the source uses them, scores 1 / N, residuals 0), nearest old classes (ours), and
-the two released codes.
+The paper says little; the settings of `methods.cgan_transfer` choose between its reading (scores
+1 / N, residuals 0), nearest old classes (ours), and the two released codes. Pseudo-classes are in
+`methods.prior_controls`.
 """
 
 import keras
 import numpy as np
 from keras import ops
 
-from cgt_tf.errors import InputError
 from cgt_tf.layers.pseudo_class_batch_norm import PropagatedOffsets, ScoreMatrix
 from cgt_tf.methods.cgan_transfer import CGANTransferSettings
-from cgt_tf.networks.gan import Gan
 
 _RESIDUAL_STD = 0.02
-_BATCH = 100
 
 
 def initialize(
@@ -25,7 +22,7 @@ def initialize(
     settings: CGANTransferSettings,
     rng: np.random.Generator,
 ) -> None:
-    """Sets all variables of one scale, shift or embedding.
+    """Sets all variables of one scale, shift or embedding, but for its pseudo-classes.
 
     Args:
         part: built.
@@ -36,13 +33,12 @@ def initialize(
         rng: draws come from it, part by part.
     """
     if part.prior is not None:
-        part.prior.kernel.assign(table)
         if not np.any(part.scores.kernel):  # Shared ones are set but once.
             part.scores.kernel.assign(initial_scores(part.scores.kernel.shape, settings, rng))
             if part.scores.use_bias:
                 _assign_default_bias(part.scores.bias, part.scores.num_classes, rng)
         if part.prior.use_bias:
-            _assign_default_bias(part.prior.bias, table.shape[0], rng)
+            _assign_default_bias(part.prior.bias, part.settings["num_pseudo_classes"], rng)
     if part.residual is not None:
         part.residual.assign(_initial_residual(part.residual.shape, table, settings, rng))
     if part.latent is not None:
@@ -54,6 +50,8 @@ def initialize(
 
 def initial_scores(shape, settings: CGANTransferSettings, rng) -> np.ndarray:
     """Scores [N, M]: 1 / N (also where the nearest classes are found later), 0, or orthogonal."""
+    if not settings.trains_scores:
+        return np.ones(shape, np.float32)
     if settings.scores_init == "orthogonal":
         return _orthogonal(shape, rng)
     noise = rng.normal(scale=settings.scores_std, size=shape)
@@ -80,42 +78,6 @@ def _assign_default_bias(bias, fan_in: int, rng) -> None:
     """PyTorch's default of linear layers, which the released code leaves in place."""
     limit = fan_in**-0.5
     bias.assign(rng.uniform(-limit, limit, bias.shape).astype(np.float32))
-
-
-def nearest_classes(source: Gan, data, count: int) -> list[np.ndarray]:
-    """The old classes that the source's discriminator finds most like each new class.
-
-    Similarity is the projection term of the discriminator, <v_y, h(x)>, averaged over the images x
-    of a new class.
-
-    Args:
-        source: with a discriminator of all its classes.
-        data: the new classes' `ImageSet`.
-        count: how many for each.
-
-    Returns:
-        Indices of old classes, one array [count] a new class, best first.
-    """
-    discriminator = source.discriminator
-    if discriminator is None or discriminator.num_classes != source.spec.num_classes:
-        raise InputError(
-            "expected a source whose discriminator knows all its classes, to find the nearest with "
-            "(other choices of scores_init or class_init need none), got "
-            + ("none" if discriminator is None else f"{discriminator.num_classes} of its classes")
-        )
-    vectors = ops.convert_to_numpy(discriminator.class_projection.table())
-    count = min(count, len(vectors))
-    nearest = []
-    for label in range(len(data.class_names)):
-        images = data.images[data.labels == label]
-        features = []
-        for start in range(0, len(images), _BATCH):
-            batch = images[start : start + _BATCH].astype(np.float32) / 127.5 - 1
-            endpoints = discriminator(batch, np.zeros(len(batch), np.int32))[1]
-            features.append(ops.convert_to_numpy(endpoints["features"]))
-        similarity = np.concatenate(features).mean(axis=0) @ vectors.T
-        nearest.append(np.argsort(-similarity, kind="stable")[:count])
-    return nearest
 
 
 def assign_nearest(

@@ -84,7 +84,7 @@ class TransferGAN(TransferMethod):
     def prepare(self, networks: Networks, images) -> None:
         """Starts each new class at its nearest old ones, where the settings say so."""
         if self.settings.class_init == "nearest":
-            from cgt_tf.methods.propagation_init import nearest_classes
+            from cgt_tf.methods.discriminant import nearest_classes
 
             nearest = nearest_classes(self._source, images, self.settings.nearest_classes)
             self._copy_source(networks.generator, nearest)

@@ -48,6 +48,12 @@ CASES = {
         "cgan_transfer.train_prior": False,
     },
     "cgan_transfer_code": _CODE,
+    "cgan_transfer_controls": {
+        "cgan_transfer.prior_init": "permuted",
+        "cgan_transfer.prior_classes": 3,
+        "cgan_transfer.equal_updates": True,
+    },
+    "class_prior": {"method.name": "class_prior"},
     "bsa_adv": {"method.name": "bsa_adv", "bsa_adv.residual_init": "mean_old"},
     "scratch": {"method.name": "scratch"},
     "transfergan": {"method.name": "transfergan", "transfergan.class_init": "nearest"},
@@ -100,7 +106,7 @@ _NOT_COMPARED = ("seconds", "images_per_second", "step", "stage")
 
 
 def machine() -> str:
-    """The processor and the libraries that the last digits depend on."""
+    """The processor and the libraries that the last digits of a case depend on."""
     from importlib.metadata import version
 
     cpu = next(
@@ -329,13 +335,13 @@ def main(arguments: list[str]) -> None:
         return
     cases = cases or list(CASES)
     golden = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {"cases": {}}
-    golden["machine"] = machine()
     for case in cases:
         if case in REPLICAS:
-            golden["cases"][case] = compute_apart(case)
-            continue
-        with tempfile.TemporaryDirectory() as directory:
-            golden["cases"] |= compute([case], Path(directory))
+            found = compute_apart(case)
+        else:
+            with tempfile.TemporaryDirectory() as directory:
+                found = compute([case], Path(directory))[case]
+        golden["cases"][case] = {"machine": machine(), **found}
     GOLDEN.write_text(json.dumps(golden, indent=1) + "\n", encoding="utf-8")
 
 

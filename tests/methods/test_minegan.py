@@ -12,8 +12,8 @@ from cgt_tf.errors import InputError
 from cgt_tf.export.saved_model import export_saved_model, load_saved_model
 from cgt_tf.methods import registry
 from cgt_tf.methods.base import DataSpec
+from cgt_tf.methods.discriminant import nearest_classes
 from cgt_tf.methods.phases import Pass, Stage
-from cgt_tf.methods.propagation_init import nearest_classes
 from cgt_tf.networks.gan import Gan
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.runs.snapshots import open_snapshot

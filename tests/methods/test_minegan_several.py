@@ -16,7 +16,7 @@ from cgt_tf.export.saved_model import export_saved_model, load_saved_model
 from cgt_tf.formats.native import read_model, save_model
 from cgt_tf.methods import registry
 from cgt_tf.methods.competition import winners
-from cgt_tf.methods.propagation_init import nearest_classes
+from cgt_tf.methods.discriminant import nearest_classes
 from cgt_tf.methods.transfer import check_transfer
 from cgt_tf.networks.extended import extended_from
 from cgt_tf.networks.gan import Gan, create_gan

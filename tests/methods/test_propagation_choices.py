@@ -12,8 +12,8 @@ from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
 from cgt_tf.methods.base import DataSpec, variable_name
 from cgt_tf.methods.cgan_transfer import CGANTransferSettings
+from cgt_tf.methods.discriminant import nearest_classes
 from cgt_tf.methods.propagation import parts_of, score_matrices
-from cgt_tf.methods.propagation_init import nearest_classes
 from cgt_tf.methods.registry import create_config, create_method
 from cgt_tf.networks.fold import fold_norms
 from cgt_tf.networks.gan import create_gan
@@ -188,18 +188,6 @@ def test_scores_start_at_the_nearest_classes():
         for label, classes in enumerate(nearest):
             expected = np.isin(np.arange(6), classes) / 2
             np.testing.assert_allclose(scores[:, label], expected, atol=1e-6)
-
-
-def test_nearest_classes_are_those_the_discriminator_prefers():
-    source, data = source_gan("table"), image_set()
-    images = data.images[data.labels == 1].astype(np.float32) / 127.5 - 1
-    logits = [
-        float(np.mean(source.discriminator(images, np.full(len(images), y, np.int32))[0]))
-        for y in range(6)
-    ]
-    expected = np.argsort(logits)[::-1]
-    np.testing.assert_array_equal(nearest_classes(source, data, 6)[1], expected)
-    assert len(nearest_classes(source, data, 99)[0]) == 6
 
 
 # Fine-tuning (section 5.4 of the paper).
