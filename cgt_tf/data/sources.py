@@ -221,6 +221,11 @@ def _open(
     return _Source(name, builders, split, resolution, memory_gb, cache_dir)
 
 
+def open_tfds(spec: str) -> tfds_reader.Builder:
+    """The dataset of a spec `tfds:...`; InputError as `tfds_reader.open_named`."""
+    return tfds_reader.open_named(_split_tfds_spec(spec)[0])
+
+
 def _opened(
     spec: str, resolution: int, cache_dir: str | os.PathLike[str] | None
 ) -> tuple[str, tuple[tfds_reader.Builder, ...], str | None]:
@@ -228,8 +233,7 @@ def _opened(
     if spec.startswith("bundled:"):
         return _open_bundled(spec, cache_dir)
     if spec.startswith("tfds:"):
-        name, split = _split_tfds_spec(spec)
-        return spec, (tfds_reader.open_named(name),), split
+        return spec, (open_tfds(spec),), _split_tfds_spec(spec)[1]
     path = pathlib.Path(spec).expanduser()
     if not spec or not path.is_dir():
         raise InputError(

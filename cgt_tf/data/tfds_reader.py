@@ -105,6 +105,14 @@ def class_names(builder: Builder) -> tuple[str, ...]:
     return tuple(builder.info.features[_keys(builder)[1]].names)
 
 
+def image_side(builder: Builder) -> int:
+    """Height and width of all images, 0 where they differ or the dataset does not say."""
+    shapes = [part.shape for part in builder.info.features.values() if len(part.shape) == 3]
+    sides = {shape[:2] for shape in shapes}
+    height, width = next(iter(sides)) if len(sides) == 1 else (None, None)
+    return height if height and height == width else 0
+
+
 def check_split(builder: Builder, split: str, origin: str) -> None:
     """`InputError` unless `split` names a split of the dataset, or a slice of one."""
     try:

@@ -15,7 +15,7 @@ from absl import logging
 from PIL import Image
 
 from cgt_tf.config import MEMORY_GB
-from cgt_tf.data import decode, scan, tfds_reader
+from cgt_tf.data import decode, scan, sources, tfds_reader
 from cgt_tf.data.decoder import describe_skipped
 from cgt_tf.data.folders import prepare_folder
 from cgt_tf.data.image_set import ImageSet
@@ -96,7 +96,7 @@ def load(
 
 
 def native_resolution(spec: str) -> int:
-    """Side of the images of a spec, 0 where it is known only by reading them (`tfds:`).
+    """Side of the images of a spec, 0 where it is known only by reading them.
 
     Raises:
         InputError: no such directory, or a folder of images that are not all of one square size.
@@ -104,16 +104,12 @@ def native_resolution(spec: str) -> int:
     if spec.startswith("bundled:"):
         return _GLYPHS_RESOLUTION
     if spec.startswith("tfds:"):
-        return 0
+        return tfds_reader.image_side(sources.open_tfds(spec))
     root = Path(spec).expanduser()
     if not root.is_dir():
         raise InputError(f"expected a data spec or a directory of images, got {spec!r}")
     if (root / "features.json").is_file():
-        features = tfds_reader.open_directory(root).info.features
-        shapes = [part.shape for part in features.values() if len(part.shape) == 3]
-        sides = {shape[:2] for shape in shapes}
-        height, width = next(iter(sides)) if len(sides) == 1 else (None, None)
-        return height if height and height == width else 0
+        return tfds_reader.image_side(tfds_reader.open_directory(root))
     if _is_flat(spec):
         paths = scan.flat_image_files(root)
     else:

@@ -1,9 +1,12 @@
 """Two sides of images at one size: class folders, flat folders, and what is refused."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from cgt_tf.data import sources
 from cgt_tf.errors import InputError
 from cgt_tf.evaluation.image_specs import FLAT_CLASS, load, load_pair, native_resolution
 
@@ -36,14 +39,28 @@ def test_a_resolution_brings_both_sides_to_it(tmp_path):
     assert [side.images.shape for side in sides] == [(3, 8, 8, 3)] * 2
 
 
-def test_native_resolutions(tmp_path):
+@pytest.fixture
+def dataset(monkeypatch):
+    """Gives the TFDS dataset that is opened next images of some shape."""
+
+    def of_shape(*shape):
+        features = {"image": SimpleNamespace(shape=shape), "label": SimpleNamespace(shape=())}
+        builder = SimpleNamespace(info=SimpleNamespace(features=features))
+        monkeypatch.setattr(sources.tfds_reader, "open_named", lambda name: builder)
+
+    return of_shape
+
+
+def test_native_resolutions(tmp_path, dataset):
     write(tmp_path / "a" / "b", size=(24, 24))
     assert native_resolution(str(tmp_path / "a")) == 24
     assert native_resolution("bundled:glyphs/target") == 32
-    assert native_resolution("tfds:mnist") == 0
+    for shape, side in (((28, 28, 1), 28), ((None, None, 3), 0), ((28, 20, 3), 0)):
+        dataset(*shape)
+        assert native_resolution("tfds:mnist/test") == side
 
 
-def test_sizes_that_differ_are_input_errors(tmp_path):
+def test_sizes_that_differ_are_input_errors(tmp_path, dataset):
     write(tmp_path / "one"), write(tmp_path / "two", size=(24, 24))
     write(tmp_path / "oblong", size=(16, 20)), write(tmp_path / "mixed")
     write(tmp_path / "mixed", 1, size=(8, 8))
@@ -56,6 +73,7 @@ def test_sizes_that_differ_are_input_errors(tmp_path):
         load_pair(str(tmp_path / "oblong"), one)
     with pytest.raises(InputError, match=r"got 8x8 \(0.png\), 16x16 \(1.png\)"):
         load_pair(one, str(tmp_path / "mixed"))
+    dataset(None, None, 3)
     with pytest.raises(InputError, match=r"sides of unknown \(real\) and unknown \(fake\)"):
         load_pair("tfds:mnist", "tfds:mnist")
 
