@@ -137,9 +137,13 @@ class TrainingConfig:
     accumulation: int = knob(1, "passes averaged into one update")
     generator_accumulation: int = knob(0, "the same for the generator; 0: as many")
     d_steps: int = knob(1, "discriminator updates a generator update")
-    ema_decay: float = knob(0.999, "of the generator; 0: no averaging")
+    ema_decay: float = knob(0.999, "of the generator; 0: no averaging, as cGANTransfer's scripts")
     ema_start: int = knob(0, "until this step of the run the average is the generator itself")
-    ema_rampup: bool = knob(False, "decay of at most (1 + t) / (10 + t), t steps after ema_start")
+    ema_rampup: bool = knob(
+        True,
+        "decay of at most (1 + t) / (10 + t), t steps after ema_start; without, 1,000 steps at "
+        "0.999 leave 37 % of the start in the average",
+    )
     r1_gamma: float = knob(0.0, "R1: weight of half the squared gradient of D(real); 0: none")
     r1_every: int = knob(16, "D updates from one R1 to the next, which counts as often")
     ramp_start: int = knob(

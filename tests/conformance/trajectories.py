@@ -88,6 +88,7 @@ _COMMON = {
     "training.steps": STEPS,
     "training.batch_size": 4,
     "training.ema_decay": 0.9,
+    "training.ema_rampup": False,
     "training.log_every": 1,
     "training.sample_every": 0,
     "training.checkpoint_every": 3,

@@ -80,6 +80,16 @@ def test_the_average_follows_the_formula(rampup):
         np.testing.assert_allclose(shadow.numpy(), [expected], rtol=1e-5)
 
 
+def test_the_average_of_a_default_run_does_not_hold_its_start():
+    training = TrainingConfig()
+    steps = tf.range(1, training.steps + 1)
+    decay = (training.ema_decay, training.ema_start)
+    kept = tf.reduce_prod(schedules.average_decay(steps, *decay, training.ema_rampup))
+    assert kept < 1e-6
+    # What it is for: without, a third of such a short average is the source.
+    assert tf.reduce_prod(schedules.average_decay(steps, *decay, False)) > 0.36
+
+
 def test_averages_of_several_networks_are_swapped_in_and_out():
     first, second = keras.Variable([0.0]), keras.Variable([0.0])
     average = Average({"generator": [first], "miner": [second]}, 0.5)
