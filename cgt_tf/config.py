@@ -100,7 +100,7 @@ class OptimizerConfig:
     learning_rate: float = knob(1e-4, "step size")
     beta_1: float = knob(0.0, "decay of the mean gradient")
     beta_2: float = knob(0.999, "decay of the mean squared gradient")
-    epsilon: float = knob(1e-6, "added to the root of the squared gradient")
+    epsilon: float = knob(1e-6, "added to the corrected root of the squared gradient, as PyTorch")
     rampup_steps: int = knob(0, "updates over which the step size grows from 0, linearly")
 
 
@@ -138,9 +138,13 @@ class TrainingConfig:
     accumulation: int = knob(1, "passes averaged into one update")
     generator_accumulation: int = knob(0, "the same for the generator; 0: as many")
     d_steps: int = knob(1, "discriminator updates a generator update")
-    ema_decay: float = knob(0.999, "of the generator; 0: no averaging")
+    ema_decay: float = knob(0.999, "of the generator; 0: no averaging, as cGANTransfer's scripts")
     ema_start: int = knob(0, "until this step of the run the average is the generator itself")
-    ema_rampup: bool = knob(False, "decay of at most (1 + t) / (10 + t), t steps after ema_start")
+    ema_rampup: bool = knob(
+        True,
+        "decay of at most (1 + t) / (10 + t), t steps after ema_start; without, 1,000 steps at "
+        "0.999 leave 37 % of the start in the average",
+    )
     r1_gamma: float = knob(0.0, "R1: weight of half the squared gradient of D(real); 0: none")
     r1_every: int = knob(16, "D updates from one R1 to the next, which counts as often")
     ramp_start: int = knob(
@@ -148,7 +152,9 @@ class TrainingConfig:
     )
     ramp_end: int = knob(0, "step from which D's class part counts fully; 0: no such ramp")
     ramp_generator: bool = knob(
-        True, "whether G's class part grows with D's; there are no scores before ramp_end then"
+        True,
+        "whether G's classes grow from their mean with it; there are no scores before ramp_end "
+        "then",
     )
     collapse_share: float = knob(
         0.3, "alarm below this variance_ratio (of evaluation.metrics=diversity); 0: off"

@@ -5,6 +5,7 @@ hundredth of their images per class.
 """
 
 import copy
+import dataclasses
 import json
 import re
 import shlex
@@ -31,6 +32,12 @@ FLAGFILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("conf
 COMPLETE = [name for name in FLAGFILES if not name.startswith("configs/presets/")]
 PUBLISHED = [name for name in COMPLETE if name.split("/")[1] in ("paper", "glyphs_grid")]
 PLANS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("configs/**/*.json"))
+PAPER = "configs/presets/paper.flags"
+# Knobs that a run chooses: its stages and what they start from, D's source, another start's count.
+LEFT_OPEN = {
+    *("cgan_transfer.stages", "cgan_transfer.propagate_steps", "cgan_transfer.start"),
+    *("cgan_transfer.start_checkpoint", "cgan_transfer.nearest_classes", "discriminator.source"),
+}
 SCALE = 100  # Images per class of a published setup for one image here.
 GRID = [(classes, images) for classes in (20, 10) for images in (600, 300, 100)]
 
@@ -249,6 +256,24 @@ def test_presets_of_the_code_can_be_added(config_of):
     assert transfer.spectral_norm and transfer.residual_init == "orthogonal"
 
 
+def test_the_papers_preset_writes_out_all_that_the_paper_or_its_scripts_fix(config_of):
+    """Of all knobs of the optimizers and of the method, so that no default decides."""
+    text = (ROOT / PAPER).read_text(encoding="utf-8")
+    written = set(re.findall(r"(?m)^--config\.([\w.]+)=", text))
+    config = config_of(PAPER)
+    for group in ("cgan_transfer", "generator", "discriminator"):
+        knobs = {f"{group}.{field.name}" for field in dataclasses.fields(getattr(config, group))}
+        assert knobs - written <= LEFT_OPEN
+    training, evaluation = config.training, config.evaluation
+    assert training.ema_decay == 0 and "training.ema_decay" in written
+    assert training.batch_size * training.accumulation == 2048 and training.d_steps == 1
+    assert (config.generator.learning_rate, config.discriminator.learning_rate) == (1e-4, 4e-4)
+    assert not (config.data.flip or config.augmentation.policy)
+    assert (evaluation.every, evaluation.protocol) == (100, "paper")
+    for name in ("cifar100_20x600", "imagenet_places365_5x500_pth"):
+        assert config_of(f"configs/paper/{name}.flags").training.ema_decay == 0
+
+
 def test_class_split_of_cifar100(config_of):
     drawn = [CIFAR100[index] for index in np.random.RandomState(0).permutation(100)[:20]]
     for classes, images in GRID:
@@ -418,9 +443,13 @@ def test_places365(config_of, load_scaled):
     config = config_of(name)
     assert config.data.images_per_class == 500
     assert config.training.batch_size * config.training.accumulation == 2048
+    # A fresh discriminator sees each image some tens of times before the transfer, and augmented.
+    seen = config.discriminator.warmup_steps * 2048 / (5 * 500)
+    assert 10 < seen < 50 and config.augmentation.policy
     for variant in ("pth", "fine_tune"):
         other = config_of(name.replace(".flags", f"_{variant}.flags"))
         assert (other.data, other.training) == (config.data, config.training)
+        assert not (other.discriminator.warmup_steps or other.augmentation.policy)
     train, heldout = load_scaled(name, 128)
     assert train.images.shape == (25, 128, 128, 3)
     assert train.counts == dict.fromkeys(PLACES, 5)

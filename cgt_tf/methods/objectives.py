@@ -122,15 +122,17 @@ class RampedLoss(AdversarialLoss):
     Few images a class collapse a conditional GAN where an unconditional one still trains
     (Shahbazi et al., "Collapse by Conditioning", ICLR 2022: Transitional-cGAN, L_u + lambda L_c,
     lambda linear from 0 to 1, in the generator FC(z) + lambda f(c)). Here D's w h + b and <v_y, h>
-    are the two outputs, each with a loss of its own, and lambda scales what a class has alone in
-    the generator's norms and embeddings: scores and residuals, not latents and common biases.
+    are the two outputs, each with a loss of its own. In the generator lambda scales how far a class
+    is from the classes' mean: every offset of a norm, and every embedding, is
+    mean + lambda (own - mean). It is their mean, not 0, where all of them start: offsets of 0 are
+    no class of the source, whose offsets have a mean and a spread, and give images of nothing.
 
     In training only: samples and exports see the generator with its classes in full, and so do
     scores, which is why there are none before the ramp's end.
 
     Args:
         start, end: steps where lambda leaves 0 and reaches 1.
-        scale_classes: whether the generator's class part is scaled as well.
+        scale_classes: whether the generator's classes are blended in as well.
         pair: of `PAIRS`.
     """
 
@@ -142,7 +144,9 @@ class RampedLoss(AdversarialLoss):
     def generator_classes(self, labels, num_classes: int, step):
         if not self._scale_classes:
             return labels
-        return linear_ramp(step, self._start, self._end) * tf.one_hot(labels, num_classes)
+        share = linear_ramp(step, self._start, self._end)
+        # Offsets and embeddings are linear in these weights, which add up to 1.
+        return share * tf.one_hot(labels, num_classes) + (1.0 - share) / num_classes
 
     def parts(self, logits, endpoints, step):
         return {

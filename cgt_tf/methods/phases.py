@@ -20,7 +20,7 @@ class Adam:
     """Adam and its learning rate.
 
     Attributes:
-        learning_rate, beta_1, beta_2, epsilon: as Keras has them.
+        learning_rate, beta_1, beta_2, epsilon: as PyTorch has them.
         rampup_steps: updates over which the learning rate grows from 0, linearly.
         decay: factor of the learning rate every `decay_every` updates; not with a ramp.
     """

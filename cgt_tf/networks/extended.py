@@ -105,7 +105,8 @@ def fold_together(
 
     Each class belongs to one domain (all classes of one of the given generators, or of one of its
     domains): its batch-norm statistics and latent projections are that domain's, so the old
-    classes' outputs do not change when new ones are learnt.
+    classes' outputs do not change when new ones are learnt. New classes have one set of statistics,
+    which for a source of several truncations is extended to them all, see `fold.at_all_levels`.
 
     Args:
         generators: generators with equal class-independent weights, e.g. `(source, transferred)`.

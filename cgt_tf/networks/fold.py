@@ -152,11 +152,36 @@ def fold_into(folded: BaseGenerator, generators: list[BaseGenerator]) -> None:
 
 
 def _assign_statistics(spec: GanSpec, norm, values: list) -> None:
-    """Stacks [D, T, C] statistics; a generator without levels of truncation repeats its row."""
+    """Stacks [D, T, C] statistics; those of one level follow a source that has several."""
     levels = max(len(spec.truncation_grid), 1)
+    source = next(each for each in values if each[0].shape[1] == levels)
+    values = [
+        each if each[0].shape[1] == levels else at_all_levels(each, source, norm.epsilon)
+        for each in values
+    ]
     for name, parts in zip(STATISTICS, zip(*values, strict=True), strict=True):
-        parts = [np.broadcast_to(x, (len(x), levels, norm.channels)) for x in parts]
         getattr(norm, name).assign(np.concatenate(parts).reshape(-1, norm.channels))
+
+
+def at_all_levels(own, source, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
+    """Statistics of new classes at every truncation, from theirs at the last and a source's at all.
+
+    What truncation does to the source's statistics is carried over: a mean shifts by as much, a
+    variance changes by the same factor. That is exact in the first norm, whose input does not
+    depend on the class, and close in the others. The last level is full truncation, whose latents
+    training draws, so there the statistics are as they are, bit for bit.
+
+    Args:
+        own: moving mean and variance, each [D, 1, C].
+        source: the same, each [D', T, C]; its first domain is the one new classes start from.
+        epsilon: of the norm; keeps the factor of a channel that does not vary at 1.
+
+    Returns:
+        Mean and variance, each [D, T, C].
+    """
+    (mean, variance), (source_mean, source_variance) = own, (x[:1] for x in source)
+    factor = (source_variance + epsilon) / (source_variance[:, -1:] + epsilon)
+    return mean + (source_mean - source_mean[:, -1:]), variance * factor
 
 
 def _folded_spec(specs: list[GanSpec]) -> GanSpec:

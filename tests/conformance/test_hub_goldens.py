@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from cgt_tf.formats import hub_module, verify
+from cgt_tf.methods.propagation import create_transferred_generator
+from cgt_tf.methods.registry import create_config
+from cgt_tf.methods.transfer import transferred_spec
 from cgt_tf.networks.extended import fold_together
 from cgt_tf.runs.handles import load_source, read_source
 
@@ -59,6 +62,33 @@ def test_folded_images(kind, suffix):
 def test_the_statistics_belong_to_the_truncation(kind):
     wrong = images(gan(kind).generator, golden(kind), "_b", truncation=1.0)
     assert np.abs(wrong - golden(kind)["image_b"]).max() > 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_new_classes_move_with_truncation_as_the_source_does(kind):
+    """From whatever statistics a transfer has come to, which stay its own at full truncation."""
+    source, config = gan(kind), create_config("cgan_transfer")
+    spec = transferred_spec(source.spec, 2)
+    new = create_transferred_generator(source, spec, config.cgan_transfer, config)
+    for norm in (*new.conditional_norms(), new.output_norm):
+        norm.moving_mean.assign(norm.moving_mean + 3.0)
+        norm.moving_variance.assign(norm.moving_variance * 4.0)
+    extended = fold_together([source.generator, new], [source.class_names, ["x", "y"]]).generator
+    levels = len(source.spec.truncation_grid)
+    pairs = zip(
+        [*extended.conditional_norms(), extended.output_norm],
+        [*new.conditional_norms(), new.output_norm],
+        strict=True,
+    )
+    for norm, own in pairs:
+        means, variances = (
+            np.reshape(x, (2, levels, -1)) for x in (norm.moving_mean, norm.moving_variance)
+        )
+        np.testing.assert_allclose(means[1] - means[0], 3.0, rtol=1e-4)
+        np.testing.assert_allclose(variances[1] / variances[0], 4.0, rtol=1e-4)
+        np.testing.assert_array_equal(means[1, -1], own.moving_mean)
+        np.testing.assert_array_equal(variances[1, -1], own.moving_variance)
+        assert np.ptp(means[0], axis=0).max() > 0.01
 
 
 @pytest.mark.parametrize("kind", KINDS)

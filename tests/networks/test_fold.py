@@ -9,9 +9,10 @@ from keras import ops
 
 from cgt_tf.layers.pseudo_class_batch_norm import PropagatedOffsets, PseudoClassBatchNorm
 from cgt_tf.networks.extended import extended_from, fold_together
-from cgt_tf.networks.fold import copy_statistics, copy_unconditional, fold_norms
+from cgt_tf.networks.fold import at_all_levels, copy_statistics, copy_unconditional, fold_norms
 from cgt_tf.networks.gan import Gan, create_generator
 from cgt_tf.networks.spec import biggan_spec
+from cgt_tf.networks.standing import draw_batches, estimate_statistics
 
 VARIANTS = {
     "shared_hierarchical": {"shared_dim": 6, "hierarchical": True},
@@ -172,18 +173,51 @@ def test_fold_norms_are_in_network_order():
         np.testing.assert_array_equal(state.moving_variance[0, 0], norm.moving_variance)
 
 
-def test_old_classes_keep_their_statistics_by_truncation_and_new_ones_have_one_set():
+def test_old_classes_keep_their_statistics_by_truncation():
     source = source_generator("truncation")
-    new = transferred_generator(source)
-    extended = fold_together([source, new], [OLD, NEW])
+    extended = fold_together([source, transferred_generator(source)], [OLD, NEW])
     z = normal(2, 16)
     for truncation in (0.5, 0.6, 0.75, 1.0):
         expected = source(z, np.array([2, 0]), truncation=truncation)[0]
         actual = extended(z, np.array([2, 0]), truncation=truncation)
         np.testing.assert_allclose(actual, expected, atol=1e-5)
-        new_images = new(z, np.array([1, 0]))[0]
+
+
+def test_new_classes_follow_the_statistics_of_the_source_in_truncation():
+    """Where they start from the source's own, they have the source's at every truncation."""
+    source = source_generator("truncation")
+    new = transferred_generator(source)
+    copy_statistics(source, new, 1.0)
+    extended = fold_together([source, new], [OLD, NEW])
+    z = normal(2, 16)
+    for truncation in (0.5, 0.6, 0.75, 1.0):
         actual = extended(z, np.array([4, 3]), truncation=truncation)
-        np.testing.assert_allclose(actual, new_images, atol=1e-5)
+        copy_statistics(source, new, truncation)
+        np.testing.assert_allclose(actual, new(z, np.array([1, 0]))[0], atol=1e-4)
+
+
+def test_carried_statistics_are_close_to_estimated_ones():
+    """Much closer than one row for all, where classes differ in their scales and shifts."""
+    generator = source_generator("shared_hierarchical")
+    spec = generator.spec
+
+    def estimated(classes, truncation):
+        draws = draw_batches(spec, 4, 200, truncation, seed=0)
+        return estimate_statistics(generator, ((z, classes[y % len(classes)]) for z, y in draws))
+
+    old, new = np.array([0, 1]), np.array([2])
+    rows = {(len(c), t): estimated(c, t) for c in (old, new) for t in (0.4, 1.0)}
+    distances = []
+    for i in range(0, len(rows[1, 1.0]), 2):
+        source = [np.stack([rows[2, t][i + j] for t in (0.4, 1.0)])[None] for j in (0, 1)]
+        own, wanted = ([rows[1, t][i + j] for j in (0, 1)] for t in (1.0, 0.4))
+        carried = at_all_levels([x[None, None] for x in own], source, spec.bn_eps)
+        for mean, variance in (own, [x[0, 0] for x in carried]):
+            spread = (mean - wanted[0]) ** 2 / wanted[1] + np.log(variance / wanted[1]) ** 2
+            distances.append(spread.mean())
+    one_row, moved = np.reshape(distances, (-1, 2)).T
+    assert moved.sum() < one_row.sum() / 4
+    np.testing.assert_allclose(moved[0], 0, atol=1e-6)
 
 
 def test_statistics_are_copied_at_a_truncation():
