@@ -40,6 +40,12 @@ def test_the_rows_of_whitened_coordinates():
     assert response(apart).gain == pytest.approx(rho)
 
 
+def test_blocks_that_are_there_several_times():
+    a, b = normal(3, 4), 5 * normal(6, 2, seed=1)
+    np.testing.assert_allclose(response([a, b], [2, 3]), response([a, a, b, b, b]))
+    assert response([a, b], [1, 9]).gain > 1.2 * response([a, b]).gain
+
+
 def test_rows_that_move_nothing():
     assert response([np.zeros((3, 4))]) == Response(0.0, 0.0)
     rows = normal(3, 4)
