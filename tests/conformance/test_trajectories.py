@@ -1,9 +1,9 @@
 """Tiny trainings end where they ended when goldens/trajectories.json was recorded.
 
 Recordings go back to revision 68bd0d4, but for what `INTENDED` names and for methods and knobs that
-came later. All were made again when Adam began to add its epsilon where PyTorch does; the code before
-that passed with the older ones. A difference is either a defect or a change that belongs there, with
-its reason.
+came later. All were made again when Adam began to add its epsilon where PyTorch does; the code
+before that passed with the older ones. A difference is either a defect or a change that belongs
+there, with its reason.
 """
 
 import json
