@@ -218,7 +218,7 @@ def try_case(kind: Kind, good: Path, seed: int) -> tuple[str, str]:
             outcome = "read"
         except InputError as error:
             outcome = "refused" if "\n" not in str(error) else "defect"
-        except Exception:
+        except Exception:  # noqa: BLE001 (this is what is looked for)
             traceback.print_exc(limit=-4)
             outcome = "defect"
         left = {p for p in listed(directory) - before if not p.startswith("cache")}

@@ -38,5 +38,6 @@ class Progress:
         now = time.monotonic()
         if self._bar.disable and now >= self._next_line:
             of = f" of {self._total}" if self._total else ""
-            print(f"{self._title}: {self._done}{of} images", file=sys.stderr, flush=True)
+            line = f"{self._title}: {self._done}{of} images"
+            print(line, file=sys.stderr, flush=True)  # noqa: T201 (in place of the bar)
             self._next_line = now + _SECONDS_BETWEEN_LINES

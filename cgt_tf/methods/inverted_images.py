@@ -35,7 +35,7 @@ def invert_and_report(
     path = cache.write_picture(draw_pairs(*pairs), images)
     for line in (describe(codes.error), f"reconstructions, worst first: {path}"):
         logging.info(line)
-        print(line, file=sys.stderr)
+        print(line, file=sys.stderr)  # noqa: T201 (minutes of work, whose outcome is told at once)
     return codes, features
 
 

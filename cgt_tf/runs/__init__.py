@@ -1,0 +1,1 @@
+"""Runs: their directory, lock and checkpoints, what each keeps, and handles of sources."""

@@ -142,7 +142,8 @@ class TrainingRun:
                 step = self._roll_back(error, checkpoints, left)
         writer.close()
         if self.state.stopped_early:
-            print(self.state.early_stop.message(float(self.state.best_fid)), file=sys.stderr)
+            message = self.state.early_stop.message(float(self.state.best_fid))
+            print(message, file=sys.stderr)  # noqa: T201 (why the bar ends before its end)
         return self.state
 
     def _go_on(self, done: int | None, writer, checkpoints: Checkpoints, signals) -> None:
