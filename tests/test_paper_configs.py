@@ -237,13 +237,16 @@ def test_comparison_on_cifar100(config_of, planned):
         order = np.random.RandomState(int(seed)).permutation(20)[:10]
         assert draw == [new[index] for index in order]
     counts = {}
+    for run in planned["configs/cifar100/controls.json"]:
+        assert config_of(flags_of(run)).evaluation.protocol in ("run", "fid2k_train"), run.path
     for run in planned["configs/cifar100/comparison.json"]:
         config, seed = config_of(flags_of(run)), int(run.seed)
         data, training = config.data, config.training
         assert (training.batch_size, training.accumulation, training.d_steps) == (32, 1, 1)
         assert (config.evaluation.every, training.ema_decay) == (50, 0.98)
         searched = run.table == "cifar100_search"
-        assert (config.evaluation.protocol == "fid2k_train") == searched
+        assert config.evaluation.protocol == ("fid2k_train" if searched else "run"), run.path
+        assert config.evaluation.num_samples == 2000 and training.ema_rampup
         steps = training.steps
         if config.method.name == "minegan":
             steps += config.minegan.mine_steps

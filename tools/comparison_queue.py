@@ -109,9 +109,14 @@ def _committed(place: Path, kept: Path) -> bool:
     def call(*arguments: str) -> subprocess.CompletedProcess:
         return subprocess.run([*git, *arguments, "--", path], capture_output=True, text=True)
 
-    if not call("status", "--porcelain").stdout.strip():
-        return True
     name = place.relative_to(kept).as_posix()
+    status, known = call("status", "--porcelain"), call("ls-files")
+    if status.returncode or known.returncode:
+        print(f"{name}: not committed: {status.stderr.strip()}", file=sys.stderr, flush=True)
+        return False
+    # What git ignores has a clean status, too.
+    if known.stdout.strip() and not status.stdout.strip():
+        return True
     for arguments in (("add",), ("commit", "-q", "-m", f"Comparison: statistics of {name}")):
         done = call(*arguments)
         if done.returncode:

@@ -184,12 +184,13 @@ def section(root: Path, name: str, table: Table, shown: dict, milliseconds: dict
     table = dict(table)
     for other in shown.get("also", ()):
         runs = sorted((root / other).glob("seed_*"))
-        table[other] = {run.name.removeprefix("seed_"): read_run(run) for run in runs}
+        if runs:  # A comparison may be read before all of it is there.
+            table[other] = {run.name.removeprefix("seed_"): read_run(run) for run in runs}
     table = ordered(table)
     parts = [f"## {shown.get('title', name)}\n"]
     parts.append(scores_table(table, shown.get("steps", _STEPS), milliseconds))
     levels = {kind: shown[kind] for kind in ("fid", "accuracy") if kind in shown}
-    if "pair" in shown:
+    if "pair" in shown and set(shown["pair"]) <= set(table):
         parts.append(pair_table(table, shown["pair"], levels.get("fid", []), milliseconds))
     if levels:
         parts.append(levels_table(table, levels, milliseconds))

@@ -50,8 +50,8 @@ def collapse_warnings(
 ) -> list[str]:
     """One line where the generated images of a class vary too little, else nothing.
 
-    Before a score has improved on the first, the new classes are still where they started, which
-    is no collapse.
+    Classes that start alike and are still where they started are no collapse: there is no warning
+    before a score has improved on the first, unless the first ratio was a healthy one.
 
     Args:
         scores: of an evaluation, with `VARIANCE_RATIO` where it was asked for: the variance of
@@ -60,7 +60,7 @@ def collapse_warnings(
         earlier: scores of the evaluations before it, the first one first.
     """
     ratio = scores.get(VARIANCE_RATIO)
-    if ratio is None or ratio >= share or not _has_improved([*earlier, scores]):
+    if ratio is None or ratio >= share or not _has_left_start([*earlier, scores], share):
         return []
     return [
         f"collapse: images within a class vary {ratio:.3g} times as much as real ones "
@@ -68,8 +68,10 @@ def collapse_warnings(
     ]
 
 
-def _has_improved(scores: Sequence[dict]) -> bool:
-    """Whether any FID, or ratio of variances where there is no FID, is better than the first."""
+def _has_left_start(scores: Sequence[dict], share: float) -> bool:
+    """Whether the start varied enough, or a score was better than the first since."""
+    if scores[0].get(VARIANCE_RATIO, 0.0) >= share:
+        return True
     fids = [record["fid"] for record in scores if "fid" in record]
     if fids:
         return min(fids) < fids[0]

@@ -62,6 +62,8 @@ def test_a_warning_names_ratio_and_limit():
         ([{"fid": 9.0}, {"fid": 8.0}], {"fid": 10.0}, True),
         ([{VARIANCE_RATIO: 0.05}], {}, True),
         ([{VARIANCE_RATIO: 0.2}], {}, False),
+        ([{VARIANCE_RATIO: 1.02}], {}, True),
+        ([{"fid": 9.0, VARIANCE_RATIO: 1.02}], {"fid": 10.0}, True),
     ],
 )
 def test_the_start_of_a_transfer_is_no_collapse(earlier, now, warned):
