@@ -10,7 +10,6 @@ import pytest
 from keras import ops
 from tiny_sources import TARGET, normal, tiny_source
 
-import cgt_tf
 from cgt_tf.data import glyphs
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.data.sources import load_images
@@ -21,7 +20,6 @@ from cgt_tf.runs.handles import load_source
 
 # Of all images, how many more the rule must name than the one it replaced.
 MARGIN = 0.2
-CIFAR_SOURCE = "cifar80"
 TFDS_ROOT = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
 
 
@@ -172,9 +170,7 @@ def test_real_glyphs_are_named_more_often_than_by_the_rule_before(monkeypatch):
 def test_real_photographs_are_named_more_often_than_by_the_rule_before():
     if not (TFDS_ROOT / "cifar100").is_dir():
         pytest.skip("CIFAR-100 is not in the TFDS directory")
-    if not (Path(cgt_tf.__file__).parent / "assets" / CIFAR_SOURCE).is_dir():
-        pytest.skip(f"bundled:{CIFAR_SOURCE} is not in this package")
-    source = load_source(f"bundled:{CIFAR_SOURCE}")
+    source = load_source("bundled:cifar80")
     data = load_images(
         "tfds:cifar100",
         resolution=32,
