@@ -12,7 +12,7 @@ RUN := runs/demo
 	touch $@
 
 demo: .venv/installed
-	$(BIN)/cgt-train --flagfile=configs/glyphs_transfer.flags --workdir=$(RUN)
+	$(BIN)/cgt-train --flagfile=configs/quickstart/glyphs_transfer.flags --workdir=$(RUN)
 	$(BIN)/cgt-evaluate --workdir=$(RUN)
 	$(BIN)/cgt-sample --model=$(RUN) --output=$(RUN)/grid.png
 	$(BIN)/cgt-export --workdir=$(RUN) --output=$(RUN)/served

@@ -15,8 +15,13 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=find_packages(include=["cgt_tf", "cgt_tf.*"]),
-    package_data={"cgt_tf": ["assets/*", "assets/*/*"]},
+    packages=[*find_packages(include=["cgt_tf", "cgt_tf.*"]), "cgt_tf.configs"],
+    # Beside the package in a checkout; inside of it in a wheel, where --preset finds them, too.
+    package_dir={"cgt_tf.configs": "configs"},
+    package_data={
+        "cgt_tf": ["assets/*", "assets/*/*"],
+        "cgt_tf.configs": ["README.md", "*/*.flags", "*/*.json"],
+    },
     python_requires=">=3.10",
     install_requires=[
         "absl-py",

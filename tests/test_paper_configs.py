@@ -4,6 +4,7 @@ The tiny TFDS datasets have the names, versions, features and labels of the publ
 hundredth of their images per class.
 """
 
+import ast
 import copy
 import dataclasses
 import json
@@ -19,7 +20,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from cgt_tf.cli.wiring import load_data
-from cgt_tf.data import glyphs
+from cgt_tf.data.glyph_classes import TARGET_CLASSES
 from cgt_tf.methods.registry import config_from_dict
 from cgt_tf.methods.scratch import spec_from_config
 from cgt_tf.networks.spec import biggan_spec
@@ -29,10 +30,10 @@ sys.path.insert(0, str(ROOT / "tools"))
 from comparison_plan import Plan  # noqa: E402
 
 FLAGFILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("configs/**/*.flags"))
-COMPLETE = [name for name in FLAGFILES if not name.startswith("configs/presets/")]
-PUBLISHED = [name for name in COMPLETE if name.split("/")[1] in ("paper", "glyphs_grid")]
+COMPLETE = [name for name in FLAGFILES if not name.startswith("configs/base/")]
+PUBLISHED = [name for name in COMPLETE if name.split("/")[1] == "paper"]
 PLANS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("configs/**/*.json"))
-PAPER = "configs/presets/paper.flags"
+PAPER = "configs/base/paper.flags"
 # Knobs that a run chooses: its stages and what they start from, D's source, another start's count.
 LEFT_OPEN = {
     *("cgan_transfer.stages", "cgan_transfer.propagate_steps", "cgan_transfer.start"),
@@ -61,7 +62,7 @@ _PARSER = """
 import json, multiprocessing, sys
 from absl import flags
 from cgt_tf import config as configs
-from cgt_tf.cli import config_flag
+from cgt_tf.cli import config_flag, flagfiles
 from cgt_tf.errors import InputError
 from cgt_tf.methods import registry
 
@@ -69,8 +70,9 @@ def parse(arguments):
     sys.argv = ["cgt-train", *arguments]
     try:
         config = config_flag.define_run_config()
-        config_flag.check_foreign_knobs(sys.argv)
-        flags.FLAGS(sys.argv)
+        argv = flagfiles.expand(sys.argv)
+        config_flag.check_foreign_knobs(argv)
+        flags.FLAGS(argv)
         registry.validate(config.value)
     except (InputError, flags.Error) as error:
         return {"error": str(error)}
@@ -103,11 +105,11 @@ _COMMANDS = {
     **{name: arguments_of(name) for name in FLAGFILES},
     "cifar with the code's preset": [
         "--flagfile=configs/paper/cifar100_10x100.flags",
-        "--flagfile=configs/presets/code_cifar.flags",
+        "--flagfile=configs/base/code_cifar.flags",
     ],
     "places with the code's preset": [
         "--flagfile=configs/paper/imagenet_places365_5x500_pth.flags",
-        "--flagfile=configs/presets/code_imagenet.flags",
+        "--flagfile=configs/base/code_imagenet.flags",
     ],
 }
 _WRONG = {
@@ -183,7 +185,7 @@ def config_of(parsed):
 
 
 def test_flagfiles_are_valid(parsed):
-    assert len(FLAGFILES) > 50
+    assert len(FLAGFILES) > 45
     assert {name: parsed[name] for name in FLAGFILES if "error" in parsed[name]} == {}
 
 
@@ -208,7 +210,7 @@ def test_flagfiles_start_with_their_commands():
 
 
 def test_flagfiles_of_published_setups_say_what_to_expect():
-    assert len(PUBLISHED) >= 15
+    assert len(PUBLISHED) >= 11
     assert [name for name in PUBLISHED if not says_what_to_expect(head_of(name))] == []
 
 
@@ -493,34 +495,20 @@ def test_animalface(load_scaled, tmp_path):
     assert heldout is None
 
 
-@pytest.mark.parametrize("classes, images", GRID)
-def test_glyphs_grid(config_of, load_scaled, monkeypatch, classes, images):
-    for builder_config in glyphs.CgtGlyphs.BUILDER_CONFIGS:
-        for field in ("train_per_class", "test_per_class"):
-            monkeypatch.setattr(builder_config, field, getattr(builder_config, field) // SCALE)
-    name = f"configs/glyphs_grid/{classes}x{images}.flags"
-    assert config_of(name).data.images_per_class == images
-    train, heldout = load_scaled(name, 32)
-    assert train.images.shape == (classes * images // SCALE, 32, 32, 3)
-    assert set(train.counts.values()) == {images // SCALE}
-    assert heldout.class_names == train.class_names and set(heldout.counts.values()) == {4}
-
-
-@pytest.mark.parametrize("images", [100, 50, 25])
-def test_photos_grid(config_of, images):
-    config, base = (
-        config_of(f"configs/{name}.flags")
-        for name in (f"photos_grid/10x{images}", "photos_transfer")
-    )
-    assert config.data.images_per_class == images
-    config.data = base.data
-    config.evaluation.features = base.evaluation.features
-    config.source = base.source
-    assert config == base
+def test_table_1_on_glyphs(planned):
+    """All six columns."""
+    found = {}
+    for run in planned["configs/table1/glyphs.json"]:
+        given = dict(argument.split("=", 1) for argument in run.arguments)
+        chosen = given.get("--config.data.classes")
+        names = ast.literal_eval(chosen) if chosen else TARGET_CLASSES
+        assert set(names) <= set(TARGET_CLASSES)
+        found[run.name] = (len(names), int(given["--config.data.images_per_class"]))
+    assert found == {f"{classes}x{images}": (classes, images) for classes, images in GRID}
 
 
 def test_photos_few_shot(config_of, directories, tmp_path):
-    config = config_of("configs/photos_few_shot.flags")
+    config = config_of("configs/quickstart/photos_few_shot.flags")
     config.data.train = write_folders(tmp_path / "photos", {"a": 75, "b": 76}, (40, 36))
     train, heldout = load_data(config, 32)
     assert train.counts == {"a": 25, "b": 25} and heldout.counts == {"a": 50, "b": 51}

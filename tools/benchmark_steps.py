@@ -1,7 +1,7 @@
 """Times training steps of several methods against each other.
 
   python tools/benchmark_steps.py --output=docs/comparison/step_times.json \
-    --flagfiles=configs/glyphs_20x100.flags,configs/glyphs_bsa_adv.flags
+    --flagfiles=configs/methods/cgan_transfer.flags,configs/methods/bsa_adv.flags
 
 All are built in one process and take turns of --steps steps, so that other load on the machine
 meets all of them; the median turn of each counts. Ratios are to the first flagfile.

@@ -2,9 +2,9 @@
 
   python tools/compare_methods.py --queue=configs/cifar100/comparison.json --commit
   python tools/compare_methods.py --output=runs/methods --keep=docs/comparison/methods \
-    --flagfiles=configs/glyphs_20x100.flags,configs/glyphs_bsa_adv.flags --seeds=0,1,2
+    --flagfiles=configs/methods/cgan_transfer.flags,configs/methods/bsa_adv.flags --seeds=0,1,2
   python tools/compare_methods.py --output=runs/settings --keep=docs/comparison/settings \
-    --flagfiles=configs/glyphs_bsa_adv.flags --seeds=0 --suffix=_lr_3e-3 \
+    --flagfiles=configs/methods/bsa_adv.flags --seeds=0 --suffix=_lr_3e-3 \
     -- --config.generator.learning_rate=3e-3
 
 `--queue` names a plan, see `comparison_plan.py`; without it each of the flagfiles is run with each

@@ -30,8 +30,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from absl import flags
-
+from cgt_tf.cli.flagfiles import expand
 from cgt_tf.errors import InputError
 from cgt_tf.methods import registry
 
@@ -196,7 +195,7 @@ def last_fid(run: Path) -> float:
 
 def own_value(flagfile: str, knob: str) -> float:
     """A knob's value as a flagfile and those that it includes set it, else its default."""
-    arguments = flags.FLAGS.read_flags_from_files(["", f"--flagfile={flagfile}"], force_gnu=False)
+    arguments = expand([f"--flagfile={flagfile}"])
     given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     if f"--config.{knob}" in given:
         return float(given[f"--config.{knob}"])

@@ -64,7 +64,8 @@ def markdown(rows: list[list[str]]) -> str:
 
 
 def label(name: str, by_seed: dict[str, Curves]) -> str:
-    return f"{next(iter(by_seed.values())).method}, `{name}`"
+    method = next(iter(by_seed.values())).method
+    return f"`{name}`" if name == method else f"{method}, `{name}`"
 
 
 def scores_table(table: Table, steps: list[int], milliseconds: dict[str, float]) -> str:

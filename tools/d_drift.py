@@ -1,6 +1,6 @@
 """Prints how far the discriminators of runs have moved from their source's.
 
-  python tools/d_drift.py --source=bundled:glyphs32 runs/d3t_gan runs/d3t_gan_no_distillation
+  python tools/d_drift.py --source=bundled:glyphs32 runs/d3t_gan runs/d3t_gan_lambda_d_0
 
 For every run, at --checkpoint: |W - W_source| / |W_source| over all trained weights but the class
 table, and the same of each block's features of held-out images, averaged over blocks. The images

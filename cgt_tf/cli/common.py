@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from absl import app, flags, logging
 
+from cgt_tf.cli import flagfiles
 from cgt_tf.config import COMMON_KNOBS
 from cgt_tf.errors import InputError
 
@@ -41,8 +42,8 @@ def run(
       main: called with the arguments that are not flags, the command's path first.
       name: the command, for messages.
       description: text of `--help` above the flags of the module that `main` is in.
-      check: called with the arguments before flags are parsed, for errors that say more than that a
-        flag is unknown.
+      check: called with the arguments, flagfiles read in, before flags are parsed, for errors that
+        say more than that a flag is unknown.
     """
     # Set before TensorFlow is imported: its C++ part then logs errors only.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -138,6 +139,7 @@ def _parse(
         print(f"{description.strip()}\n\nflags:\n{_flags_help(main)}")
         print(f"\nTry {name} --helpfull for the flags of the libraries.")
         sys.exit(0)
+    argv = flagfiles.expand(argv)
     if check:
         check(argv)
     arguments = flags.FLAGS(argv)

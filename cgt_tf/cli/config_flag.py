@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_type_hints
 from absl import flags
 from ml_collections import config_flags
 
+from cgt_tf.cli import flagfiles
 from cgt_tf.errors import InputError
 from cgt_tf.methods import registry
 
@@ -31,10 +32,13 @@ def define_run_config() -> flags.FlagHolder:
 
 
 def check_foreign_knobs(argv: list[str]) -> None:
-    """`InputError` for a knob of another method than the one that the arguments name."""
-    arguments = flags.FLAGS.read_flags_from_files(argv, force_gnu=False)
-    name = _method_named(arguments)
-    for argument in arguments:
+    """`InputError` for a knob of another method than the one that the arguments name.
+
+    Args:
+      argv: the command line with its flagfiles read in.
+    """
+    name = _method_named(argv)
+    for argument in argv:
         path = _field_of(argument)
         if path and "." in path and path.partition(".")[0] in set(registry.METHODS) - {name}:
             raise InputError(registry.foreign_knob(path, name))
@@ -53,8 +57,8 @@ def _method_named(arguments: list[str]) -> str:
 def _arguments() -> list[str]:
     """The command line with its flagfiles read in, as far as they can be."""
     try:
-        return flags.FLAGS.read_flags_from_files(sys.argv, force_gnu=False)
-    except flags.Error:  # A missing flagfile, say; parsing the flags will meet and report it.
+        return flagfiles.expand(sys.argv)
+    except InputError:  # A missing flagfile, say; parsing the flags will meet and report it.
         return sys.argv[:1]
 
 

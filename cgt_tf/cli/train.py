@@ -1,9 +1,11 @@
 """cgt-train: trains a GAN from scratch or transfers one to new classes.
 
-  cgt-train --flagfile=configs/glyphs_transfer.flags --workdir=runs/glyphs
+  cgt-train --preset=glyphs_transfer --workdir=runs/glyphs
+  cgt-train --flagfile=my.flags --config.training.steps=1000 --workdir=runs/mine
   cgt-train --config.data.train=photos/ --config.source=model:my_gan --workdir=runs/photos
 
 A run that was stopped goes on where its last checkpoint is when the same command is given again.
+A preset is a flagfile that comes with the package; the index of all is configs/README.md.
 """
 
 import json

@@ -5,7 +5,7 @@ start at the scale the source was trained at; offsets, not whole scales, are mix
 at 0; scores are their own for every layer, and for scale and shift. Convolutions stay frozen,
 batch-norm statistics of the new classes move, the discriminator is fine-tuned with a fresh
 projection table. What the released code does differently is a choice of the settings, collected
-in configs/presets/code_imagenet.flags and code_cifar.flags; so is every row of the paper's table 2.
+in configs/base/code_imagenet.flags and code_cifar.flags; so is every row of the paper's table 2.
 
 Latent projections are copied instead of shared with the source, so that the old classes' outputs
 do not change. The fine-tuning stage (section 5.4) follows the first one in the same run, or starts
@@ -82,7 +82,7 @@ class OffsetSettings:
 @dataclasses.dataclass(kw_only=True)
 class CGANTransferSettings(OffsetSettings, PriorSettings):
     """Regularisers as in the authors' scripts (section 4.2 of the paper); the defaults are the
-    paper's, what its released code does is in configs/presets/."""
+    paper's, what its released code does is in configs/base/."""
 
     l1_scores: float = knob(0.01, "weight of |S|")
     l2_residual: float = knob(0.1, "weight of R^2")

@@ -10,7 +10,7 @@ As published: task network, standardisation, modulation and its order of factors
 (`rank=0`), self-initialisation without data (the modulated blocks learn to give the source's
 outputs, L1; then all classes start alike), softplus losses with R1, a linear head a class in the
 discriminator (`head=multi_head`), a contrastive loss on its features, Adam (0, 0.99) and learning
-rates; `configs/methods/hyper_modulation_faithful.flags` has them. It was published on StyleGAN1.
+rates; `configs/faithful/hyper_modulation.flags` has them. It was published on StyleGAN1.
 
 On a BigGAN, ours:
   - The source. One of one class is unconditional as it is (`--config.data.unlabelled`). Of a

@@ -9,8 +9,8 @@ _KNOB = "--config.cgan_transfer."
 
 
 def preset(name: str) -> dict:
-    """Fields of `CGANTransferSettings` that configs/presets/<name>.flags sets."""
-    lines = (CONFIGS / "presets" / f"{name}.flags").read_text(encoding="utf-8").splitlines()
+    """Fields of `CGANTransferSettings` that configs/base/<name>.flags sets."""
+    lines = (CONFIGS / "base" / f"{name}.flags").read_text(encoding="utf-8").splitlines()
     pairs = [x.removeprefix(_KNOB).split("=") for x in lines if x.startswith(_KNOB)]
     default = CGANTransferSettings()
     return {k: type(getattr(default, k))(_value(v)) for k, v in pairs}

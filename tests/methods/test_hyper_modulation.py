@@ -276,7 +276,7 @@ def test_both_forms_give_the_same_images(form):
 
 def published():
     """The method's settings of the flagfile with those of the authors' code."""
-    path = Path(__file__).parents[2] / "configs" / "methods" / f"{NAME}_faithful.flags"
+    path = Path(__file__).parents[2] / "configs" / "faithful" / f"{NAME}.flags"
     knob = f"--config.{NAME}."
     lines = path.read_text(encoding="utf-8").splitlines()
     pairs = [line.removeprefix(knob).split("=") for line in lines if line.startswith(knob)]

@@ -14,17 +14,17 @@ sys.path.insert(0, str(TOOLS))
 import comparison_curves  # noqa: E402
 
 CURVES = {  # FID at steps 0, 100, 200, 300
-    ("glyphs_bsa_adv", 0): (900, 400, 90, 40),
-    ("glyphs_bsa_adv", 1): (900, 500, 80, 45),
-    ("glyphs_20x100", 0): (800, 39, 38, 41),
-    ("glyphs_20x100", 1): (800, 150, 46, 46),
+    ("bsa_adv", 0): (900, 400, 90, 40),
+    ("bsa_adv", 1): (900, 500, 80, 45),
+    ("cgan_long", 0): (800, 39, 38, 41),
+    ("cgan_long", 1): (800, 150, 46, 46),
 }
 SHOWN = {
     "title": "the methods",
     "steps": [0, 200],
     "fid": [100],
     "accuracy": [0.15, 0.5],
-    "pair": ["glyphs_bsa_adv", "glyphs_20x100"],
+    "pair": ["bsa_adv", "cgan_long"],
     "picture": "curve.png",
 }
 
@@ -66,13 +66,13 @@ def crossing(before, after, level):
 
 def test_tables_hold_what_the_runs_say(tmp_path):
     write_runs(tmp_path)
-    times = {"milliseconds": {"glyphs_bsa_adv": 50.0, "glyphs_20x100": 100.0}, "machine": "here"}
+    times = {"milliseconds": {"bsa_adv": 50.0, "cgan_long": 100.0}, "machine": "here"}
     (tmp_path / "step_times.json").write_text(json.dumps(times), encoding="utf-8")
     (tmp_path / "report.json").write_text(json.dumps({"methods": SHOWN}), encoding="utf-8")
     text, rows = report(tmp_path)
     assert "4 runs at 0123456; keras 3.0, tensorflow 2.0." in text and "## the methods" in text
     # Lowest mean of the lowest FIDs first: (38 + 46) / 2 and (40 + 45) / 2.
-    assert rows[2][:3] == ["cgan_transfer, `glyphs_20x100`", "2", "800.0 (800.0 to 800.0)"]
+    assert rows[2][:3] == ["cgan_transfer, `cgan_long`", "2", "800.0 (800.0 to 800.0)"]
     assert rows[2][3] == "42.0 (38.0 to 46.0)"
     lowest = ["42.5 (40.0 to 45.0)", "300 (300 to 300)", "0.30 (0.30 to 0.30)"]
     assert rows[3][4:] == [*lowest, "0.2 (0.2 to 0.2)"]
@@ -92,7 +92,7 @@ def test_tables_hold_what_the_runs_say(tmp_path):
     )
     assert reached[1][3] == "-"
     levels = rows[-1]
-    assert levels[0] == "bsa_adv, `glyphs_bsa_adv`"
+    assert levels[0] == "`bsa_adv`"
     assert levels[1] == f"{np.mean(slow):.0f} ({min(slow)} to {max(slow)})"
     # 0.15 lies half way from step 100 to 200, and 50 ms a step; 0.5 is never reached.
     assert levels[3:] == ["150 (150 to 150)", "0.1 (0.1 to 0.1)", "-", "-"]
