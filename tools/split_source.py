@@ -18,8 +18,8 @@ from keras import ops
 from cgt_tf.cli import common
 from cgt_tf.errors import InputError
 from cgt_tf.formats.native import save_model
-from cgt_tf.methods.base import variable_name
 from cgt_tf.networks.gan import Gan, create_discriminator, create_generator
+from cgt_tf.networks.weights import variable_name
 from cgt_tf.runs.handles import read_source, to_gan
 
 _SOURCE = flags.DEFINE_string("source", None, "Handle of the source.")

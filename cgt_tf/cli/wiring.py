@@ -14,12 +14,13 @@ from cgt_tf.data.sources import load_train_and_heldout
 from cgt_tf.export.saved_model import load_saved_model
 from cgt_tf.export.serving import latents_from_seeds
 from cgt_tf.layers.mixed import compute_in
-from cgt_tf.methods.base import DataSpec, Networks, TransferMethod, select_variables
+from cgt_tf.methods.base import DataSpec, Networks, TransferMethod
 from cgt_tf.methods.phases import Stage
 from cgt_tf.methods.registry import create_method
 from cgt_tf.networks.extended import ExtendedGenerator, extended_from
 from cgt_tf.networks.fold import parameters_per_class
 from cgt_tf.networks.gan import Gan
+from cgt_tf.networks.weights import select_variables
 from cgt_tf.runs.handles import is_handle, load_source
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.runs.snapshots import open_snapshot

@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from cgt_tf.errors import InputError
+from cgt_tf.networks.weights import by_name
 
 # How many differences an error names of each kind.
 _SHOWN = 3
@@ -105,7 +106,7 @@ def assign(
         InputError: a tensor that is missing or unexplained, a variable without a rule, or shapes
             that disagree; the message lists them. The network is then as it was.
     """
-    variables = {v.path.partition("/")[2]: v for v in network.variables}
+    variables = by_name(network)
     _check_complete(variables, tensors, rules, ignored, origin)
     values, lines, wrong = {}, [], []
     for rule in rules:
@@ -156,7 +157,7 @@ def _some(names: list[str]) -> str:
 
 def collect(network, rules: list[Rule]) -> dict[str, np.ndarray]:
     """The foreign tensors that a table makes of a network's variables."""
-    variables = {v.path.partition("/")[2]: v for v in network.variables}
+    variables = by_name(network)
     return {
         rule.source: rule.layout.write(ops.convert_to_numpy(variables[rule.target])).copy("C")
         for rule in rules

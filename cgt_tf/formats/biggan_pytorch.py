@@ -21,6 +21,7 @@ from cgt_tf.formats.imported import Imported
 from cgt_tf.layers.spectral import power_step
 from cgt_tf.networks.gan import Gan, create_discriminator, create_generator
 from cgt_tf.networks.spec import GanSpec
+from cgt_tf.networks.weights import by_name
 
 
 def read_pth(
@@ -169,7 +170,7 @@ def export_notes(spec: GanSpec) -> list[str]:
 
 def _state(network, rules: list[Rule]) -> dict[str, np.ndarray]:
     """BigGAN-PyTorch's tensors of a network, by name and in its order."""
-    variables = {v.path.partition("/")[2]: v for v in network.variables}
+    variables = by_name(network)
     targets = {rule.target for rule in rules}
     if variables.keys() != targets:
         raise InputError(

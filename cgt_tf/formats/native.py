@@ -26,6 +26,7 @@ from cgt_tf.formats.assign import ReportLine, Rule, assign
 from cgt_tf.formats.imported import Imported
 from cgt_tf.networks.gan import Gan, create_discriminator, create_generator
 from cgt_tf.networks.spec import GanSpec
+from cgt_tf.networks.weights import by_name
 
 _BUNDLED = Path(__file__).parent.parent / "assets"
 
@@ -69,7 +70,7 @@ def _write(gan: Gan, directory: Path, provenance: dict, precision: str) -> None:
     text = json.dumps(provenance, indent=2, ensure_ascii=False) + "\n"
     (directory / "provenance.json").write_text(text, encoding="utf-8")
     for network in filter(None, (gan.generator, gan.discriminator)):
-        arrays = {_name(v): _stored(v, precision) for v in network.variables}
+        arrays = {name: _stored(v, precision) for name, v in by_name(network).items()}
         _check_finite(arrays, f"of {directory.name.removesuffix('.incomplete')}, {network.name} ")
         np.savez(directory / f"{network.name}.npz", **arrays)
 
@@ -143,7 +144,7 @@ def _assign(network, path: Path) -> list[ReportLine]:
     ) as error:
         raise InputError(f"expected weights in {path}: {error}") from error
     _check_finite(arrays, f"in {path}, ")
-    rules = [Rule(name, name) for name in map(_name, network.variables)]
+    rules = [Rule(name, name) for name in by_name(network)]
     return assign(network, arrays, rules, {}, str(path))
 
 
@@ -184,7 +185,3 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"expected a model directory with {path.name}: {error}") from error
-
-
-def _name(variable) -> str:
-    return variable.path.partition("/")[2]

@@ -7,12 +7,10 @@ so that `--help` and a wrong flag answer at once.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cgt_tf.config import Config
-from cgt_tf.errors import InputError
 from cgt_tf.methods.phases import Stage
 
 if TYPE_CHECKING:
@@ -162,25 +160,3 @@ class TransferMethod:
             f"a fresh one, as the source has none{warm_up}; it starts without any knowledge of "
             "images, so expect slower and less stable learning than with a pretrained one"
         )
-
-
-def select_variables(variables: list, patterns: tuple[str, ...]) -> list:
-    """The trainable variables whose path below the network matches any of `patterns`.
-
-    Args:
-        variables: Keras variables; `generator/block_0/conv1/kernel` is matched as
-            `block_0/conv1/kernel`, from its start to its end.
-        patterns: regular expressions; each must match at least one variable.
-
-    Raises:
-        InputError: a pattern that matches nothing.
-    """
-    for pattern in patterns:
-        if not any(re.fullmatch(pattern, variable_name(v)) for v in variables):
-            raise InputError(f"expected the pattern {pattern!r} to match a variable, got none")
-    return [v for v in variables if any(re.fullmatch(p, variable_name(v)) for p in patterns)]
-
-
-def variable_name(variable) -> str:
-    """A Keras variable's path below its network: `block_0/conv1/kernel`."""
-    return variable.path.partition("/")[2]

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 from cgt_tf.errors import InputError
-from cgt_tf.methods.base import variable_name
+from cgt_tf.networks.weights import variable_name
 
 _BATCH = 100
 

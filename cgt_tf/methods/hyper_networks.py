@@ -13,7 +13,7 @@ from cgt_tf.layers.equalised import TaskNetwork
 from cgt_tf.layers.modulated_kernels import HyperConv2D, HyperLowRankConv2D
 from cgt_tf.layers.modulation import Factors
 from cgt_tf.layers.spectral import SpectralConv2D
-from cgt_tf.methods.base import Networks, variable_name
+from cgt_tf.methods.base import Networks
 from cgt_tf.networks.biggan import BaseGenerator
 from cgt_tf.networks.extended import ExtendedGenerator
 from cgt_tf.networks.fold import (
@@ -25,6 +25,7 @@ from cgt_tf.networks.fold import (
 )
 from cgt_tf.networks.gan import Gan, create_generator
 from cgt_tf.networks.spec import GanSpec
+from cgt_tf.networks.weights import copy_weights, variable_name
 
 
 def folded_source(source: Gan, truncation: float) -> BaseGenerator:
@@ -119,11 +120,8 @@ def modulated_layers(generator: BaseGenerator, like: BaseGenerator | None = None
 
 def copy_others(source: BaseGenerator, target: BaseGenerator) -> None:
     """Copies every variable outside the modulated convolutions, by its name."""
-    modulated = {id(v) for layer in modulated_layers(target) for v in layer.variables}
-    values = {variable_name(v): v for v in source.variables}
-    for variable in target.variables:
-        if id(variable) not in modulated:
-            variable.assign(values[variable_name(variable)])
+    modulated = {variable_name(v) for layer in modulated_layers(target) for v in layer.variables}
+    copy_weights(source, target, leave=modulated.__contains__)
 
 
 def create_task_network(num_classes: int, width: int, noise: float, seed: int) -> TaskNetwork:

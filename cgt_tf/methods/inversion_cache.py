@@ -24,9 +24,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from cgt_tf.data.prepared import cache_root
-from cgt_tf.methods.base import variable_name
 from cgt_tf.methods.inversion import Codes, InversionSettings, Inverter, embeds, image_hash
 from cgt_tf.networks.gan import Gan
+from cgt_tf.networks.weights import variable_name
 
 _FORMAT = "1"
 # What NumPy and zipfile are seen to raise on files that were cut short or changed.

@@ -16,12 +16,12 @@ from cgt_tf.methods.miner import LAYERS, Miner, set_start, set_vectors
 from cgt_tf.methods.transfer import check_transfer, transferred_discriminator
 from cgt_tf.methods.whole_generator import whole_spec
 from cgt_tf.networks.biggan import BaseGenerator
-from cgt_tf.networks.conditioning import truncation_weights
 from cgt_tf.networks.extended import ExtendedGenerator
-from cgt_tf.networks.fold import STATISTICS, copy_all, statistics
+from cgt_tf.networks.fold import copy_all, copy_statistics
 from cgt_tf.networks.gan import Gan, create_generator
 from cgt_tf.networks.selector import Selector
 from cgt_tf.networks.spec import GanSpec
+from cgt_tf.networks.weights import copy_weights
 
 # Fields in which sources that compete may differ: those of their classes and discriminators.
 _FREE = (
@@ -106,19 +106,8 @@ def copied(source: BaseGenerator, truncation: float, name: str) -> BaseGenerator
     spec = dataclasses.replace(source.spec, truncation_grid=(), d_classes=0)
     generator = create_generator(spec, initializer="zeros", name=name)
     copy_all(source, generator)
-    grid = source.spec.truncation_grid
-    if grid:
-        weights = ops.convert_to_numpy(truncation_weights(truncation, grid))[0]
-        pairs = zip(_norms(source), _norms(generator), strict=True)
-        for old, new in pairs:
-            for name, rows in zip(STATISTICS, statistics(source.spec, old), strict=True):
-                variable = getattr(new, name)
-                variable.assign(np.einsum("t,dtc->dc", weights, rows).reshape(variable.shape))
+    copy_statistics(source, generator, truncation)
     return generator
-
-
-def _norms(generator: BaseGenerator) -> list:
-    return [*generator.conditional_norms(), generator.output_norm]
 
 
 def _create_miner(
@@ -191,19 +180,12 @@ def extended(networks: Networks, branches: Branches) -> ExtendedGenerator:
 
     def refold():
         for body, part in zip(bodies, parts, strict=True):
-            _copy(networks[body], part)
+            copy_weights(networks[body], part, lambda name: name.startswith("miner/"))
         for (_, name), miner in zip(branches, miners, strict=True):
             networks[name].fold_into(miner)
         if len(branches) > 1:
             selector = whole.selector if len(bodies) > 1 else whole.miner.selector
-            _copy(networks["selector"], selector)
+            copy_weights(networks["selector"], selector)
 
     refold()
     return ExtendedGenerator(whole, networks.class_names, refold)
-
-
-def _copy(source, target) -> None:
-    """Values of all of the source's variables, by their paths below both layers."""
-    values = {v.path.removeprefix(f"{target.path}/"): v for v in target.variables}
-    for variable in source.variables:
-        values[variable.path.removeprefix(f"{source.path}/")].assign(variable)

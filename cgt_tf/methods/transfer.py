@@ -8,13 +8,12 @@ from keras import ops
 
 from cgt_tf.config import Config
 from cgt_tf.errors import InputError
-from cgt_tf.methods.base import DataSpec, variable_name
+from cgt_tf.methods.base import DataSpec
 from cgt_tf.networks.discriminator import Discriminator
 from cgt_tf.networks.gan import Gan, create_discriminator
 from cgt_tf.networks.spec import GanSpec
+from cgt_tf.networks.weights import copy_weights
 
-# The part of a discriminator that holds its classes.
-_PROJECTION = "class_projection/"
 # After so many power steps a table's norm is known.
 _POWER_STEPS = 20
 
@@ -88,11 +87,9 @@ def transferred_discriminator(
     if source.discriminator is None:
         return create_discriminator(spec)
     discriminator = create_discriminator(spec, initializer="zeros")
-    old = {variable_name(v): v for v in source.discriminator.variables}
-    for variable in discriminator.variables:
-        name = variable_name(variable)
-        if not name.startswith(_PROJECTION):
-            variable.assign(old[name])
+    copy_weights(
+        source.discriminator, discriminator, lambda name: name.startswith("class_projection/")
+    )
     table = discriminator.class_projection.kernel
     table.assign(keras.initializers.Orthogonal(seed=config.seed)(table.shape))
     discriminator.frozen_blocks = frozen

@@ -5,13 +5,12 @@ import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from keras import ops
 
 from cgt_tf.layers.conditional_batch_norm import TableBatchNorm
-from cgt_tf.methods.base import variable_name
 from cgt_tf.networks.biggan import BaseGenerator
 from cgt_tf.networks.fold import STATISTICS, copy_statistics
 from cgt_tf.networks.spec import GanSpec
+from cgt_tf.networks.weights import by_name, copy_weights
 
 # Last parts of the names of variables with one row a class, and with rows a domain.
 _CLASS_TABLES = ("embeddings", "scale_table", "shift_table")
@@ -58,19 +57,20 @@ def copy_whole(
             [N, dim].
         truncation: whose batch-norm statistics are taken.
     """
-    values = {variable_name(v): v for v in source.variables}
-    for variable in target.variables:
-        name = variable_name(variable)
-        kind = name.rpartition("/")[2]
-        # A method may add variables to the source's, with initial values of their own.
-        if name not in values or kind in STATISTICS:
-            continue
-        value = ops.convert_to_numpy(values[name])
-        if kind in _CLASS_TABLES:
-            value = rows(name, value)
-        elif kind in _LATENTS:
-            value = value[: variable.shape[0]]
-        variable.assign(value)
+    known, new = by_name(source), by_name(target)
+
+    def converted(name, value):
+        if name.endswith(_CLASS_TABLES):
+            return rows(name, value)
+        return value[: new[name].shape[0]] if name.endswith(_LATENTS) else value
+
+    # A method may add variables to the source's, with initial values of their own.
+    copy_weights(
+        source,
+        target,
+        leave=lambda name: name not in known or name.endswith(STATISTICS),
+        convert=converted,
+    )
     copy_statistics(source, target, truncation)
 
 

@@ -15,6 +15,7 @@ from cgt_tf.networks.biggan import BaseGenerator
 from cgt_tf.networks.conditioning import truncation_weights
 from cgt_tf.networks.gan import create_generator
 from cgt_tf.networks.spec import GanSpec
+from cgt_tf.networks.weights import by_name, copy_weights
 
 STATISTICS = ("moving_mean", "moving_variance")
 
@@ -102,26 +103,23 @@ def copy_unconditional(
 
 def copy_all(source: BaseGenerator, target: BaseGenerator) -> None:
     """Copies every variable by path, but for statistics that differ in their number of rows."""
-    values = {_name(v): v for v in source.variables}
-    for variable in target.variables:
-        value = values[_name(variable)]
-        if value.shape == variable.shape:
-            variable.assign(value)
-        elif variable.name not in STATISTICS:
-            raise ValueError(f"{variable.path}: expected {variable.shape}, got {value.shape}")
-
-
-def _name(variable) -> str:
-    return variable.path.partition("/")[2]
+    old, new = by_name(source), by_name(target)
+    copy_weights(
+        source,
+        target,
+        leave=lambda name: name.endswith(STATISTICS) and old[name].shape != new[name].shape,
+    )
 
 
 def copy_statistics(source: BaseGenerator, target: BaseGenerator, truncation: float) -> None:
-    """Sets one-row statistics of all norms from a source's at a truncation (its first domain)."""
+    """Sets the statistics of all norms, a row a domain of the target, from a truncation's."""
     pairs = zip(_all_norms(source), _all_norms(target), strict=True)
+    domains = max(len(target.spec.domain_classes), 1)
     for old, new in pairs:
-        values = statistics_at(source.spec, old, truncation)
-        for name, value in zip(STATISTICS, values, strict=True):
-            getattr(new, name).assign(value)
+        rows = [statistics_at(source.spec, old, truncation, domain) for domain in range(domains)]
+        for name, values in zip(STATISTICS, zip(*rows, strict=True), strict=True):
+            variable = getattr(new, name)
+            variable.assign(np.stack(values).reshape(variable.shape))
 
 
 def _all_norms(generator: BaseGenerator) -> list:

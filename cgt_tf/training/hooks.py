@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from cgt_tf.data.pipeline import to_uint8
 from cgt_tf.formats.native import save_model
-from cgt_tf.methods.base import variable_name
 from cgt_tf.networks.gan import Gan
+from cgt_tf.networks.weights import variable_name
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.training.alarms import VARIANCE_RATIO, LogitGap, collapse_warnings
 from cgt_tf.training.state import TrainState

@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from cgt_tf.config import Config
 from cgt_tf.errors import InputError
-from cgt_tf.methods.base import Networks, select_variables, variable_name
+from cgt_tf.methods.base import Networks
 from cgt_tf.methods.phases import Phase, Stage
+from cgt_tf.networks.weights import select_variables, variable_name
 from cgt_tf.runs import checkpoints
 from cgt_tf.training.alarms import EarlyStop
 from cgt_tf.training.augmentation import AdaptiveProbability

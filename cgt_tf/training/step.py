@@ -9,8 +9,8 @@ import tensorflow as tf
 from cgt_tf.config import Config
 from cgt_tf.data.pipeline import to_float
 from cgt_tf.methods.adversarial import D_SIGN
-from cgt_tf.methods.base import variable_name
 from cgt_tf.methods.phases import Pass, Phase, Stage
+from cgt_tf.networks.weights import variable_name
 from cgt_tf.training.augmentation import Augmentation
 from cgt_tf.training.draws import Draws
 from cgt_tf.training.state import TrainState

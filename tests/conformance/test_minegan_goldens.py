@@ -13,11 +13,11 @@ import tensorflow as tf
 
 from cgt_tf.formats import biggan_pytorch_rules as tables
 from cgt_tf.formats.biggan_pytorch import read_pth
-from cgt_tf.methods.base import variable_name
 from cgt_tf.methods.miner import Miner
 from cgt_tf.methods.objectives import AdversarialLoss
 from cgt_tf.networks.mined import AffineMiner
 from cgt_tf.networks.spec import GanSpec
+from cgt_tf.networks.weights import variable_name
 from cgt_tf.training.fused_adam import FusedAdam
 
 GOLDENS = Path(__file__).parents[1] / "goldens"

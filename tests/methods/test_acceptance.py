@@ -17,13 +17,14 @@ from tiny_sources import OLD, TARGET, normal, tiny_source, trained_variables
 
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.layers.pseudo_class_batch_norm import PseudoClassBatchNorm
-from cgt_tf.methods.base import DataSpec, variable_name
+from cgt_tf.methods.base import DataSpec
 from cgt_tf.methods.cgan_transfer import CGANTransfer, CGANTransferSettings
 from cgt_tf.methods.propagation import norm_factory, penalties
 from cgt_tf.methods.registry import create_config
 from cgt_tf.networks.biggan import Generator
 from cgt_tf.networks.fold import parameters_per_class
 from cgt_tf.networks.spec import biggan_spec
+from cgt_tf.networks.weights import variable_name
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.training.loop import TrainingRun
 

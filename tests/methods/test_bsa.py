@@ -13,7 +13,7 @@ from cgt_tf import config as configs
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.data.pipeline import to_uint8
 from cgt_tf.errors import InputError
-from cgt_tf.methods.base import DataSpec, variable_name
+from cgt_tf.methods.base import DataSpec
 from cgt_tf.methods.bsa import BSA
 from cgt_tf.methods.perceptual import load_feature_maps
 from cgt_tf.methods.phases import Pass
@@ -21,6 +21,7 @@ from cgt_tf.methods.reconstruction import earth_mover_distance
 from cgt_tf.methods.registry import create_config, validate
 from cgt_tf.methods.scaled_dense import ScaledDense
 from cgt_tf.methods.transfergan import TransferGAN
+from cgt_tf.networks.weights import variable_name
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.runs.snapshots import open_snapshot
 from cgt_tf.training.loop import TrainingRun

@@ -9,12 +9,13 @@ from keras import ops
 from tiny_sources import penalties, trained_variables
 
 from cgt_tf.errors import InputError
-from cgt_tf.methods.base import DataSpec, variable_name
+from cgt_tf.methods.base import DataSpec
 from cgt_tf.methods.cgan_transfer import CGANTransfer, CGANTransferSettings
 from cgt_tf.methods.registry import create_config
 from cgt_tf.networks.fold import fold_norms
 from cgt_tf.networks.gan import Gan, create_gan
 from cgt_tf.networks.spec import biggan_spec
+from cgt_tf.networks.weights import variable_name
 
 VARIANTS = {
     "shared_hierarchical": {"shared_dim": 6, "hierarchical": True},

@@ -19,12 +19,13 @@ from tiny_sources import (
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
 from cgt_tf.methods import discriminant
-from cgt_tf.methods.base import DataSpec, variable_name
+from cgt_tf.methods.base import DataSpec
 from cgt_tf.methods.propagation import old_offsets, parts_of, score_matrices
 from cgt_tf.methods.registry import config_from_dict, create_config, create_method, validate
 from cgt_tf.methods.whitened_prior import create_basis
 from cgt_tf.networks.gan import create_gan
 from cgt_tf.networks.spec import GanSpec
+from cgt_tf.networks.weights import variable_name
 
 FORMS = ("shared_hierarchical", "table", "deep")
 COORDINATES = ({}, {"joint": False}, {"whitened": False}, {"joint": False, "whitened": False})

@@ -15,13 +15,14 @@ from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
 from cgt_tf.methods import inverted_images, registry
 from cgt_tf.methods.adversarial import Judged
-from cgt_tf.methods.base import DataSpec, variable_name
+from cgt_tf.methods.base import DataSpec
 from cgt_tf.methods.d3t_gan import D3TGAN
 from cgt_tf.methods.distillation import drift
 from cgt_tf.methods.feature_transfer import FeatureTransfer, Reconstructions, TransferSettings
 from cgt_tf.methods.inversion import Codes, embeds
 from cgt_tf.methods.phases import Pass
 from cgt_tf.networks.gan import Gan, create_discriminator
+from cgt_tf.networks.weights import variable_name
 from cgt_tf.runs.handles import load_source
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.runs.snapshots import open_snapshot

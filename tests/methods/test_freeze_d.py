@@ -10,10 +10,10 @@ from tiny_sources import TARGET, tiny_source, trained_variables, values
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
 from cgt_tf.methods.adversarial import discriminator_patterns
-from cgt_tf.methods.base import select_variables, variable_name
 from cgt_tf.methods.registry import create_config, create_method, validate
 from cgt_tf.networks.gan import Gan, create_discriminator
 from cgt_tf.networks.spec import biggan_spec
+from cgt_tf.networks.weights import select_variables, variable_name
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.training.loop import TrainingRun
 

@@ -8,11 +8,11 @@ from tiny_sources import TARGET, normal, penalties, tiny_source, trained_variabl
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
 from cgt_tf.methods import discriminant
-from cgt_tf.methods.base import variable_name
 from cgt_tf.methods.cgan_transfer import CGANTransferSettings
 from cgt_tf.methods.prior_controls import prior_rows, prior_table, table_rng
 from cgt_tf.methods.propagation import old_offsets, parts_of
 from cgt_tf.methods.registry import create_config, create_method, validate
+from cgt_tf.networks.weights import variable_name
 
 slow = pytest.mark.slow
 each_form = pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from tiny_sources import penalties, trained_variables, values
 
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
-from cgt_tf.methods.base import DataSpec, variable_name
+from cgt_tf.methods.base import DataSpec
 from cgt_tf.methods.cgan_transfer import CGANTransferSettings
 from cgt_tf.methods.discriminant import nearest_classes
 from cgt_tf.methods.propagation import parts_of, score_matrices
@@ -18,6 +18,7 @@ from cgt_tf.methods.registry import create_config, create_method
 from cgt_tf.networks.fold import fold_norms
 from cgt_tf.networks.gan import create_gan
 from cgt_tf.networks.spec import biggan_spec
+from cgt_tf.networks.weights import variable_name
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.training.state import TrainState
 

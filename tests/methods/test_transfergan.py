@@ -9,12 +9,13 @@ from tiny_sources import FORMS, OLD, TARGET, normal, tiny_source, trained_variab
 
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
-from cgt_tf.methods.base import DataSpec, variable_name
+from cgt_tf.methods.base import DataSpec
 from cgt_tf.methods.discriminant import nearest_classes
 from cgt_tf.methods.registry import create_config
 from cgt_tf.methods.transfergan import TransferGAN
 from cgt_tf.methods.whole_generator import initial_rows
 from cgt_tf.networks.fold import statistics_at
+from cgt_tf.networks.weights import variable_name
 
 CLASS_TABLES = ("embeddings", "scale_table", "shift_table")
 

@@ -10,11 +10,12 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from cgt_tf.methods.base import DataSpec, select_variables, variable_name
+from cgt_tf.methods.base import DataSpec
 from cgt_tf.methods.phases import Pass
 from cgt_tf.networks.extended import fold_together
 from cgt_tf.networks.gan import Gan, create_gan
 from cgt_tf.networks.spec import GanSpec
+from cgt_tf.networks.weights import select_variables, variable_name
 from cgt_tf.training.draws import Draws
 
 OLD = tuple(f"old{i}" for i in range(5))

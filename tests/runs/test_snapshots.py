@@ -12,8 +12,9 @@ from cgt_tf.config import ModelConfig, TrainingConfig
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
 from cgt_tf.formats.native import save_model
-from cgt_tf.methods.base import DataSpec, variable_name
+from cgt_tf.methods.base import DataSpec
 from cgt_tf.methods.registry import create_config, create_method
+from cgt_tf.networks.weights import variable_name
 from cgt_tf.runs.checkpoints import read_networks
 from cgt_tf.runs.handles import load_source
 from cgt_tf.runs.run_dir import RunDir

@@ -9,8 +9,8 @@ from tiny_scratch import TinyScratch, TinyTransfer
 
 from cgt_tf.errors import InputError
 from cgt_tf.layers.spectral import SpectralConv2D
-from cgt_tf.methods.base import variable_name
 from cgt_tf.methods.phases import Stage
+from cgt_tf.networks.weights import variable_name
 from cgt_tf.training.hooks import DivergedError
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from cgt_tf.methods.base import variable_name
+from cgt_tf.networks.weights import variable_name
 
 
 @pytest.fixture
