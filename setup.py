@@ -55,7 +55,7 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.18"],
         "torch": ["torch>=2.4"],
         "serving": _SERVING,
-        "dev": ["pytest>=8", "pytest-xdist>=3", "ruff>=0.8", "scipy", *_SERVING],
+        "dev": ["jax", "pytest>=8", "pytest-xdist>=3", "ruff>=0.8", "scipy", *_SERVING],
     },
     entry_points={
         "console_scripts": [

@@ -1,5 +1,6 @@
 """Normalising a batch by its own moments, over all replicas."""
 
+import keras
 from keras import ops
 
 from cgt_tf import fused
@@ -34,6 +35,9 @@ def synchronized(x, epsilon):
 def _over_replicas(vector):
     """Mean of [C] over the replicas of the running strategy; the vector itself on one device.
 
-    Reducing locally first keeps the synchronised tensor small; replicas have equal batches.
+    Reducing locally first keeps the synchronised tensor small; replicas have equal batches. Only
+    TensorFlow has such replicas: in a JAX program over several devices the batch is one array.
     """
+    if keras.backend.backend() != "tensorflow":
+        return vector
     return ops.moments(vector[None], axes=0, synchronized=True)[0]
