@@ -16,7 +16,8 @@ was stopped goes on; config.json and stats.jsonl of a finished one are copied to
 --keep, its checkpoints are removed, and what is in --keep already is not run: the same command goes
 on anywhere. --commit commits each copy, and nothing else. --list shows the runs that are left, as
 far as they are known, and runs none.
-`--sheet=<step>` draws the samples of that step of each flagfile's first seed side by side.
+`--sheet=<step>` draws, of each table, what its runs of the first seed or draw sampled at that step,
+side by side: samples_<table>_<step>.png in --keep, from --output, so where the runs were made.
 """
 
 import sys
@@ -38,7 +39,7 @@ _KEEP_CHECKPOINTS = flags.DEFINE_bool("keep_checkpoints", False, "Of runs whose 
 _FLAGFILES = flags.DEFINE_list("flagfiles", [], "Without a queue: one a method.")
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Without a queue: seeds of each.")
 _SUFFIX = flags.DEFINE_string("suffix", "", "Without a queue: added to the names of the runs.")
-_SHEET = flags.DEFINE_integer("sheet", None, "Without a queue: step of the sample sheet to draw.")
+_SHEET = flags.DEFINE_integer("sheet", None, "Step of the sample sheets to draw.")
 _TRAIN = flags.DEFINE_list("train", [sys.executable, "-m", "cgt_tf.cli.train"], "cgt-train.")
 
 # Of the sheet: pixels of sample grids, which have eight columns of 32x32, that are shown.
@@ -66,6 +67,22 @@ def draw_sheet(grids: dict[str, Path], path: Path) -> None:
     sheet.save(path)
 
 
+def draw_sheets(plan: Plan, output: Path, kept: Path, step: int) -> None:
+    for table in plan.tables:
+        seed = (table.get("draws") or table["seeds"])[0]
+        wanted = [run for run in plan.runs(kept) if run.table == table["table"]]
+        grids = {
+            run.name: output / run.path / "samples" / f"step_{step:06d}.png"
+            for run in wanted
+            if run.seed == seed
+        }
+        lacking = [path for path in grids.values() if not path.exists()]
+        if lacking:
+            raise InputError(f"expected samples of step {step} of all runs, got no {lacking[0]}")
+        name = "_".join(filter(None, ("samples", table["table"], str(step))))
+        draw_sheet(grids, kept / f"{name}.png")
+
+
 def compare(arguments: list[str]) -> None:
     if bool(_QUEUE.value) == bool(_FLAGFILES.value) or (_QUEUE.value and arguments):
         raise InputError("expected --queue=<plan> alone, or --flagfiles=<one a method>")
@@ -79,10 +96,8 @@ def compare(arguments: list[str]) -> None:
     kept.mkdir(parents=True, exist_ok=True)
     options = {"commit": _COMMIT.value, "keep_checkpoints": _KEEP_CHECKPOINTS.value}
     work_off(plan.runs(kept), output, kept, _TRAIN.value, **options)
-    if _SHEET.value is not None and _FLAGFILES.value:
-        run = f"seed_{_SEEDS.value[0]}/samples/step_{_SHEET.value:06d}.png"
-        grids = {name: output / name / run for name in plan.methods}
-        draw_sheet(grids, kept.parent / f"samples_{_SHEET.value}.png")
+    if _SHEET.value is not None:
+        draw_sheets(plan, output, kept, _SHEET.value)
 
 
 def main(argv):

@@ -3,6 +3,7 @@
 A plan is a JSON file; all but `methods` and `tables` may be left out:
 
     {"about": "one line for people",
+     "like": "<plan beside this one>",    whose values are taken for all that is left out
      "arguments": [flags of every run],
      "draws": {"<n>": [names of classes]},
      "search": {"table": "<folder>", "draw": "<n>", "arguments": [flags]},
@@ -15,12 +16,12 @@ A plan is a JSON file; all but `methods` and `tables` may be left out:
                                        "arguments": [flags]}]}]}
 
 A run of a draw has the draw's classes and its number as its seed, so that folders of draws and of
-seeds look alike. Flags: flagfile, the plan's, the table's, the run's, seed and classes, step sizes;
-the last one counts.
+seeds look alike. Flags: flagfile, the plan's, the table's, the run's, seed and classes, learning
+rates; the last one counts.
 
-The search comes first: every method at its own step sizes times 10^(-1/2), 1 and 10^(1/2), and,
-where the best of these lies at an end, at one further half decade beyond it. The best has the
-lowest last FID; a run that diverged has none. The tables then take each method at its best. What
+The search comes first: every method of the tables at its own learning rates times 10^(-1/2), 1 and
+10^(1/2), and, where the best of these lies at an end, at one further half decade beyond it. The
+best has the lowest last FID; a run that diverged has none. The tables then take each method at its best. What
 the search found is read from its kept statistics, so a plan gives the same runs wherever these are.
 """
 
@@ -39,7 +40,7 @@ STATS = "stats.jsonl"
 _RATES = ("generator.learning_rate", "discriminator.learning_rate")
 _STEPS = (-1, 0, 1)  # Half decades.
 _KEYS = {
-    "a plan": {"about", "arguments", "draws", "search", "methods", "tables"},
+    "a plan": {"about", "like", "arguments", "draws", "search", "methods", "tables"},
     "search": {"table", "draw", "arguments"},
     "a method": {"flagfile", "scaled", "search_arguments"},
     "a table": {"table", "draws", "seeds", "arguments", "runs"},
@@ -98,10 +99,9 @@ class Plan:
     @classmethod
     def read(cls, path: Path) -> "Plan":
         """Raises an InputError for a file that is no plan."""
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"expected a plan in JSON, got {path}: {error}") from None
+        values = _read(path)
+        if "like" in values:
+            values = {**_read(path.parent / values.pop("like")), **values}
         _check_keys(values, "a plan", "methods", "tables")
         return cls(**values)
 
@@ -110,8 +110,10 @@ class Plan:
 
         Otherwise it ends where the next run depends on one that is not there.
         """
+        entries = [entry for table in self.tables for entry in table["runs"]]
+        used = {entry if isinstance(entry, str) else entry["method"] for entry in entries}
         for name in self.methods if self.search else ():
-            yield from self._searched(name, kept)
+            yield from self._searched(name, kept) if name in used else ()
         for table in self.tables:
             # Seed by seed, so that a comparison that is stopped early is still one of all methods.
             for seed in table.get("draws") or table["seeds"]:
@@ -126,7 +128,7 @@ class Plan:
                     yield self._run(names, entry["method"], more, classes, step)
 
     def best_step(self, method: str, kept: Path) -> int | None:
-        """Half decades from a method's own step sizes to its best; None: not known yet."""
+        """Half decades from a method's own learning rates to its best; None: not known yet."""
         if not self._scaled(method):
             return 0
         fids = self._found(method, kept)
@@ -203,6 +205,13 @@ def own_value(flagfile: str, knob: str) -> float:
     for part in knob.split("."):
         value = getattr(value, part)
     return value
+
+
+def _read(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"expected a plan in JSON, got {path}: {error}") from None
 
 
 def _best(fids: dict[int, float]) -> int:

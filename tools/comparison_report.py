@@ -10,12 +10,13 @@ to show of a table, all of it optional:
                  "fid": [levels], "accuracy": [levels],       when each run first reaches these
                  "pair": ["<name>", "<name>"],                the same of two, seed by seed
                  "also": ["<table>/<name>", ...],             rows from other tables
+                 "step_times": "<file>.json",                 milliseconds of a step, see below
                  "picture": "<file>.png"}}                    FID against steps
 
 A level counts as reached where the curve crosses it between two evaluations, see
-`comparison_curves.py`. Minutes are those of training alone: steps times the milliseconds that
-`step_times.json` of `benchmark_steps.py` has for a name, else by the runs' own images per second,
-which follow what else the machine did. Writes comparison.md and the pictures into --runs.
+`comparison_curves.py`. Minutes are those of training alone: steps times the milliseconds that the
+table's `step_times`, written by `benchmark_steps.py`, have for a name; else by the runs' own images
+per second, which follow what else the machine did. Writes comparison.md and pictures into --runs.
 """
 
 import functools
@@ -180,15 +181,20 @@ def provenance(tables: dict[str, Table]) -> str:
     return f"{len(runs)} runs at {', '.join(commits)}; {', '.join(versions)}.\n"
 
 
-def section(root: Path, name: str, table: Table, shown: dict, milliseconds: dict) -> list[str]:
+def section(root: Path, name: str, table: Table, shown: dict) -> list[str]:
     """One table's part of comparison.md; draws its picture."""
     table = dict(table)
+    measured = _json(root / shown["step_times"]) if "step_times" in shown else {}
+    milliseconds = measured.get("milliseconds", {})
     for other in shown.get("also", ()):
         runs = sorted((root / other).glob("seed_*"))
         if runs:  # A comparison may be read before all of it is there.
             table[other] = {run.name.removeprefix("seed_"): read_run(run) for run in runs}
     table = ordered(table)
     parts = [f"## {shown.get('title', name)}\n"]
+    if milliseconds:
+        times = ", ".join(f"`{name}` {value:.1f}" for name, value in milliseconds.items())
+        parts.append(f"Milliseconds a step ({measured['machine']}): {times}.\n")
     parts.append(scores_table(table, shown.get("steps", _STEPS), milliseconds))
     levels = {kind: shown[kind] for kind in ("fid", "accuracy") if kind in shown}
     if "pair" in shown and set(shown["pair"]) <= set(table):
@@ -210,14 +216,10 @@ def main(argv):
     root = Path(_RUNS.value)
     folders = sorted(path for path in root.iterdir() if path.is_dir())
     tables = {path.name: table for path in folders if (table := read_table(path))}
-    shown, measured = _json(root / "report.json"), _json(root / "step_times.json")
-    milliseconds = measured.get("milliseconds", {})
+    shown = _json(root / "report.json")
     parts = ["# Comparison\n", "Made by `tools/comparison_report.py`.", provenance(tables)]
-    if milliseconds:
-        times = ", ".join(f"`{name}` {value:.1f}" for name, value in milliseconds.items())
-        parts.append(f"Milliseconds a step ({measured['machine']}): {times}.\n")
     for name, table in tables.items():
-        parts += section(root, name, table, shown.get(name, {}), milliseconds)
+        parts += section(root, name, table, shown.get(name, {}))
     (root / "comparison.md").write_text("\n".join(parts), encoding="utf-8")
 
 

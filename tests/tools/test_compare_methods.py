@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from cgt_tf.errors import InputError
 
@@ -315,3 +316,41 @@ def test_own_values_are_those_of_nested_flagfiles_else_defaults(place):
     assert comparison_plan.own_value(name, "discriminator.learning_rate") == 4e-4
     (place / "c.flags").write_text("--config.method.name=bsa\n")
     assert comparison_plan.own_value(f"{place}/c.flags", "bsa.class_learning_rate") == 1e-3
+
+
+def test_a_plan_may_be_like_another(place):
+    """It takes what it leaves out, and searches what its own tables use."""
+    (place / "first.json").write_text(json.dumps(plan_of(place)))
+    more = {"like": "first.json", "tables": [{"table": "b", "seeds": ["7"], "runs": ["b"]}]}
+    (place / "second.json").write_text(json.dumps(more))
+    runs = list(Plan.read(place / "second.json").runs(place / "kept"))
+    assert [run.path.as_posix() for run in runs] == ["b/b/seed_7"]
+    assert runs[0].arguments == (f"--flagfile={place}/b.flags", "--all", "--config.seed=7")
+    (place / "second.json").write_text(json.dumps({**more, "like": "third.json"}))
+    with pytest.raises(InputError, match=r"expected a plan in JSON, got .*third\.json"):
+        Plan.read(place / "second.json")
+
+
+def test_sheets_show_a_tables_first_draw(place):
+    plan = place / "plan.json"
+    plan.write_text(json.dumps(plan_of(place)))
+    command = [sys.executable, str(TOOLS / "compare_methods.py"), f"--queue={plan}", "--sheet=8"]
+    command += [f"--output={place}/runs", f"--keep={place}/kept"]
+    command += [f"--train={sys.executable},-S,-E,{place}/fake.py"]
+    lacking = subprocess.run(command, capture_output=True, text=True)
+    assert lacking.returncode == 2
+    assert "expected samples of step 8 of all runs, got no" in lacking.stderr
+    colours = {
+        "ten/a/seed_1": (200, 0, 0),
+        "ten/other/seed_1": (0, 200, 0),
+        "all/b/seed_4": (0, 0, 200),
+    }
+    for run, colour in colours.items():
+        samples = place / "runs" / run / "samples"
+        samples.mkdir()
+        Image.new("RGB", (256, 320), colour).save(samples / "step_000008.png")
+    subprocess.run(command, check=True, capture_output=True)
+    pictures = {path.name: Image.open(path) for path in (place / "kept").glob("*.png")}
+    assert set(pictures) == {"samples_ten_8.png", "samples_all_8.png"}
+    ten = pictures["samples_ten_8.png"]
+    assert ten.getpixel((100, 100)) == (200, 0, 0) and ten.getpixel((362, 100)) == (0, 200, 0)

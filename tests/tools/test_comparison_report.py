@@ -68,7 +68,8 @@ def test_tables_hold_what_the_runs_say(tmp_path):
     write_runs(tmp_path)
     times = {"milliseconds": {"bsa_adv": 50.0, "cgan_long": 100.0}, "machine": "here"}
     (tmp_path / "step_times.json").write_text(json.dumps(times), encoding="utf-8")
-    (tmp_path / "report.json").write_text(json.dumps({"methods": SHOWN}), encoding="utf-8")
+    shown = {"methods": {**SHOWN, "step_times": "step_times.json"}}
+    (tmp_path / "report.json").write_text(json.dumps(shown), encoding="utf-8")
     text, rows = report(tmp_path)
     assert "4 runs at 0123456; keras 3.0, tensorflow 2.0." in text and "## the methods" in text
     # Lowest mean of the lowest FIDs first: (38 + 46) / 2 and (40 + 45) / 2.
