@@ -21,7 +21,8 @@ rates; the last one counts.
 
 The search comes first: every method of the tables at its own learning rates times 10^(-1/2), 1 and
 10^(1/2), and, where the best of these lies at an end, at one further half decade beyond it. The
-best has the lowest last FID; a run that diverged has none. The tables then take each method at its best. What
+best has the lowest last FID; a run that diverged has none. The tables then take each method at its
+best. What
 the search found is read from its kept statistics, so a plan gives the same runs wherever these are.
 """
 
