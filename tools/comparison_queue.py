@@ -10,6 +10,7 @@ from pathlib import Path
 from comparison_plan import DIVERGED, STATS, Run
 
 from cgt_tf.errors import InputError
+from cgt_tf.files import staged_directory
 
 _KEPT = ("config.json", STATS)
 # What cgt-train says before it ends, where a loss or a weight was not finite.
@@ -91,14 +92,11 @@ def _call(command: list[str], log) -> int:
 
 def _keep(workdir: Path, place: Path, outcome: str) -> None:
     """All at once, so that what is there is whole."""
-    staging = place.with_name(f".{place.name}.new")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    for name in _KEPT:
-        shutil.copyfile(workdir / name, staging / name)
-    if outcome:
-        (staging / DIVERGED).write_text(f"{outcome}\n", encoding="utf-8")
-    staging.rename(place)
+    with staged_directory(place) as staging:
+        for name in _KEPT:
+            shutil.copyfile(workdir / name, staging / name)
+        if outcome:
+            (staging / DIVERGED).write_text(f"{outcome}\n", encoding="utf-8")
 
 
 def _committed(place: Path, kept: Path) -> bool:

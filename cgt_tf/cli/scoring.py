@@ -53,7 +53,7 @@ class Request:
         resolution: side to bring the images of folders to.
         seed: of latents and draws; None: the run's, else 0.
         strategy: as `--config.training.strategy`.
-        cache_dir: see `data.prepared.cache_root`.
+        cache_dir: see `files.cache_root`.
         save_samples: directory for the scored images.
         trust: whether programs that a run's own files name may be loaded.
     """

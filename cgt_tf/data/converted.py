@@ -31,7 +31,7 @@ from cgt_tf.data.notes import Notes
 from cgt_tf.data.prepared import Manifest
 from cgt_tf.data.records import RecordImages, is_indexed
 from cgt_tf.errors import InputError
-from cgt_tf.files import sha256
+from cgt_tf.files import cache_root, sha256, sha256_of, staged_directory
 
 _WORKERS = min(8, os.cpu_count() or 1)
 _CHUNK = 16 * _WORKERS  # Images in flight.
@@ -52,7 +52,7 @@ class Indexed:
     def images(self, rows: np.ndarray) -> RecordImages:
         """The images of these numbers, int64 [n]."""
         files = json.dumps(self.manifest.files, sort_keys=True)
-        content = hashlib.sha256(files.encode()).hexdigest()
+        content = sha256_of(files)
         return RecordImages(self.builder, rows, self.manifest.resolution, content, self.notes)
 
 
@@ -68,7 +68,7 @@ def find(
       builders: of datasets whose classes follow each other.
       split: of each.
       resolution: of the images.
-      cache_dir: see `prepared.cache_root`.
+      cache_dir: see `files.cache_root`.
     """
     notes = Notes(prepared.notes_directory(cache_dir))
     if len(builders) == 1 and split == "train" and is_indexed(builders[0]):
@@ -162,7 +162,7 @@ class _Origin:
 
 
 def _target(digest: str, cache_dir: str | os.PathLike[str] | None) -> pathlib.Path:
-    return prepared.cache_root(cache_dir) / "converted" / digest[:32]
+    return cache_root(cache_dir) / "converted" / digest[:32]
 
 
 def _opened(target: pathlib.Path, notes: Notes) -> Indexed | None:
@@ -183,7 +183,7 @@ def _opened(target: pathlib.Path, notes: Notes) -> Indexed | None:
 def _build(origin: _Origin, target: pathlib.Path, digest: str, progress: bool) -> None:
     labels, names = read_labels(origin.builders, origin.split), origin.class_names
     counts = np.bincount(labels[labels >= 0], minlength=len(names)).tolist()
-    with prepared.staged_directory(target) as staging:
+    with staged_directory(target) as staging:
         examples = zip(_encoded(origin, len(labels), progress), labels.tolist(), strict=True)
         prepared.write_records(staging, examples, names, origin.resolution)
         prepared.write_manifest(

@@ -22,6 +22,7 @@ from cgt_tf.data.scan import (
     scan_flat_folder,
 )
 from cgt_tf.errors import InputError
+from cgt_tf.files import cache_root, staged_directory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ def prepare_folder(
       images_dir: directory of class folders.
       resolution: side of the prepared images in pixels.
       output_dir: where to write; None is `folders/<hash of the contents>` in the cache.
-      cache_dir: see `prepared.cache_root`.
+      cache_dir: see `files.cache_root`.
       drop_empty_classes: leave out classes without a usable image, before classes are numbered.
       overwrite: replace another prepared dataset at `output_dir`; never any other directory.
       progress: show progress bars on stderr when that is a terminal.
@@ -84,7 +85,7 @@ def prepare_folder(
     notes = Notes(prepared.notes_directory(cache_dir)) if output_dir is None else None
     digest = _digest(scan, resolution, notes, progress)
     if target is None:
-        target = prepared.cache_root(cache_dir) / "folders" / digest[:32]
+        target = cache_root(cache_dir) / "folders" / digest[:32]
     found = _readable_manifest(target, output_dir is None)
     damage = prepared.damage(target, found.files, notes) if found else None
     if damage and output_dir is None:
@@ -172,7 +173,7 @@ def _build(
     progress: bool,
 ) -> Manifest:
     decoder = Decoder(scan, resolution)
-    with prepared.staged_directory(target) as staging, warnings.catch_warnings():
+    with staged_directory(target) as staging, warnings.catch_warnings():
         # Pillow warns of oddities in files that it reads well; what matters is in `skipped`.
         warnings.filterwarnings("ignore", module="PIL")
         prepared.write_records(

@@ -12,12 +12,13 @@ import hashlib
 import json
 import os
 import pathlib
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import logging
+
+from cgt_tf.files import sha256_of, write_atomically
 
 # A file that changes within the clock tick of its last change keeps its times; 2 s is the longest
 # tick of file systems in use. What is younger is not noted.
@@ -77,19 +78,13 @@ class Notes:
             self._write(*self._new.popitem())
 
     def _path(self, key: str) -> pathlib.Path:
-        return self._directory / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+        return self._directory / f"{sha256_of(key)[:32]}.json"
 
     def _write(self, key: str, note: dict) -> None:
         path = self._path(key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
-            try:
-                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                    json.dump(note, file)
-                os.replace(temporary, path)
-            finally:
-                pathlib.Path(temporary).unlink(missing_ok=True)
+            write_atomically(path, json.dumps(note))
         except OSError as error:
             logging.warning("%s was not noted in %s: %s", key, path, error.strerror or error)
 

@@ -1,4 +1,4 @@
-"""A prepared dataset: a TFDS directory with split `train` and a manifest, written atomically.
+"""A prepared dataset: a TFDS directory with split `train` and a manifest.
 
     <dir>/manifest.json                               `Manifest`
     <dir>/dataset_info.json features.json label.labels.txt
@@ -17,8 +17,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -28,7 +26,7 @@ import PIL
 from cgt_tf.data.notes import Notes
 from cgt_tf.data.scan import Skipped
 from cgt_tf.errors import InputError
-from cgt_tf.files import sha256
+from cgt_tf.files import cache_root, sha256
 
 MANIFEST_NAME = "manifest.json"
 CHECKSUMS_NAME = "checksums.json"  # Of datasets that have no manifest.
@@ -156,45 +154,9 @@ def damage(
     return None
 
 
-def cache_root(cache_dir: str | os.PathLike[str] | None = None) -> pathlib.Path:
-    """`cache_dir`, else the environment variable CGT_TF_CACHE, else ~/.cache/cgt_tf."""
-    chosen = cache_dir or os.environ.get("CGT_TF_CACHE") or "~/.cache/cgt_tf"
-    return pathlib.Path(chosen).expanduser().resolve()
-
-
 def notes_directory(cache_dir: str | os.PathLike[str] | None = None) -> pathlib.Path:
     """Where the cache keeps what `Notes` are taken of."""
     return cache_root(cache_dir) / "notes"
-
-
-@contextlib.contextmanager
-def staged_directory(target: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields an empty directory that takes the place of `target` when the block succeeds.
-
-    On failure `target` is as it was, and neither temporary files nor new parents are left. A
-    dataset that is already at `target` is replaced; the caller has made sure that it may be.
-
-    Raises:
-      InputError: the place cannot be written to.
-    """
-    missing = [parent for parent in target.parents if not parent.exists()]
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the target: a rename is atomic within one file system only.
-        temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    except OSError as error:
-        _remove_empty(missing)
-        raise InputError(
-            f"expected a place to write to, got {target}: {error.strerror or error}"
-        ) from None
-    try:
-        new = temporary / "new"
-        new.mkdir()  # Unlike the private directory of mkdtemp, this one follows the umask.
-        yield new
-        _swap(new, target, temporary / "old")
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        _remove_empty(missing)
 
 
 def write_records(
@@ -270,20 +232,3 @@ def _writer(path: pathlib.Path) -> Iterator[Callable[[bytes], None]]:
         if writer.is_open():
             with contextlib.suppress(RuntimeError):
                 writer.close()
-
-
-def _swap(new: pathlib.Path, target: pathlib.Path, old: pathlib.Path) -> None:
-    if target.exists():
-        os.replace(target, old)
-    try:
-        os.replace(new, target)
-    except OSError:
-        if old.exists() and not target.exists():
-            os.replace(old, target)
-        raise
-
-
-def _remove_empty(directories: Iterable[pathlib.Path]) -> None:
-    for directory in directories:  # Innermost first.
-        with contextlib.suppress(OSError):
-            directory.rmdir()

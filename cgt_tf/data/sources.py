@@ -29,13 +29,13 @@ from cgt_tf.data.image_set import ImageSet
 from cgt_tf.data.notes import Notes
 from cgt_tf.data.prepared import (
     MANIFEST_NAME,
-    cache_root,
     damage,
     notes_directory,
     read_manifest,
 )
 from cgt_tf.data.records import RecordImages
 from cgt_tf.errors import InputError
+from cgt_tf.files import cache_root
 
 HELDOUT_SPLITS = ("test", "validation")
 MINIMUM_LEFT_OVER = 50  # Images per class; with fewer no held-out metric means anything.
@@ -114,7 +114,7 @@ def load_images(
       classes: names of the classes to take, in the order of their labels; () is all.
       images_per_class: size of the few-shot draw, see `ImageSet.few_shot`; 0 is all images.
       seed: seed of that draw.
-      cache_dir: see `prepared.cache_root`.
+      cache_dir: see `files.cache_root`.
       memory_gb: 1e9 bytes of images that the set may take in memory.
 
     Raises:

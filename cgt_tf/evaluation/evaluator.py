@@ -70,7 +70,7 @@ class Evaluator:
         batch_size: images per call of the generator and of the feature network.
         seed: of latents, labels and subsets; the same seed gives the same images.
         strategy: each replica takes its share of a batch.
-        cache_dir: of the reference's features; see `data.prepared.cache_root`.
+        cache_dir: of the reference's features; see `files.cache_root`.
     """
 
     feature_net: FeatureNet

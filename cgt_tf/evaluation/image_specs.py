@@ -42,7 +42,7 @@ def load_pair(
         resolution: side to bring all images to by the rule of `data.decode`; 0: the size that
             they have.
         classes: names of the classes to take from both; () is all.
-        cache_dir: see `data.prepared.cache_root`.
+        cache_dir: see `files.cache_root`.
 
     Raises:
         InputError: sizes that differ or are unknown, without a resolution; and as `load_images`.

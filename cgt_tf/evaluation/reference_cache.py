@@ -22,9 +22,9 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from cgt_tf.data.prepared import cache_root
 from cgt_tf.errors import InputError
 from cgt_tf.evaluation.feature_net import RESIZE, FeatureNet
+from cgt_tf.files import cache_root
 
 IN_MEMORY = 2**30
 _FORMAT = "1"
@@ -37,7 +37,7 @@ class ReferenceCache:
     """Feature arrays by content.
 
     Args:
-        cache_dir: see `data.prepared.cache_root`.
+        cache_dir: see `files.cache_root`.
     """
 
     def __init__(self, cache_dir: str | os.PathLike[str] | None = None):

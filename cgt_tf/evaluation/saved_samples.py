@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cgt_tf.data.prepared import staged_directory
 from cgt_tf.errors import InputError
 from cgt_tf.evaluation.subjects import Subject
+from cgt_tf.files import staged_directory
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ server versions they follow.
 import re
 from pathlib import Path
 
-from cgt_tf.data.prepared import staged_directory
+from cgt_tf.files import staged_directory
 
 DIRECTORY = "serving"
 # What batches are padded to; ascending, the last is the largest batch that is run.

@@ -6,13 +6,13 @@ settings' are assumed where none are given.
 """
 
 import collections
-import shutil
 from pathlib import Path
 
 import numpy as np
 from keras import ops
 
 from cgt_tf.errors import InputError
+from cgt_tf.files import sha256, staged_directory
 from cgt_tf.formats import biggan_pytorch_file as pth_file
 from cgt_tf.formats import biggan_pytorch_rules as tables
 from cgt_tf.formats import biggan_pytorch_spec as specs
@@ -70,7 +70,7 @@ def read_pth(
         notes=notes + _assumptions(spec, kind, bn_eps, sn_eps),
         provenance={
             "file": path.name,
-            "sha256": pth_file.sha256(path),
+            "sha256": sha256(Path(path)),
             "kind": f"BigGAN-PyTorch {kind}",
             "torch": str(pth_file.import_torch().__version__),
         },
@@ -133,18 +133,10 @@ def write_pth(gan: Gan, directory: str | Path) -> list[Path]:
     files = {"G.pth": _state(gan.generator, tables.generator_rules(gan.spec))}
     if gan.discriminator is not None:
         files["D.pth"] = _state(gan.discriminator, tables.discriminator_rules(gan.spec))
-    temporary = directory.with_name(directory.name + ".incomplete")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with staged_directory(directory) as staging:
         for name, state in files.items():
             tensors = ((key, torch.from_numpy(value)) for key, value in state.items())
-            torch.save(collections.OrderedDict(tensors), temporary / name)
-        if directory.exists():
-            directory.rmdir()
-        temporary.replace(directory)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            torch.save(collections.OrderedDict(tensors), staging / name)
     return [directory / name for name in files]
 
 

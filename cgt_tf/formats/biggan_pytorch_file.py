@@ -1,6 +1,5 @@
 """Reading a `.pth` file as data: named tensors, and nothing that runs."""
 
-import hashlib
 import pickle
 import re
 import struct
@@ -112,12 +111,3 @@ def _check_tensors(found, path) -> None:
                 f"expected plain tensors in {path}, got {tensor.layout} {tensor.dtype} on "
                 f"{tensor.device} at {name!r:.80}"
             )
-
-
-def sha256(path: str | Path) -> str:
-    """The file's digest, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

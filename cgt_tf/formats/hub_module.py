@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from cgt_tf.errors import InputError
+from cgt_tf.files import download_module
 
 # The levels of truncation by how many rows a table has: 0.02 ... 1.00 and 0.00 ... 1.00.
 GRIDS = {
@@ -36,16 +37,7 @@ def resolve(handle: str) -> Path:
         raise InputError(
             f"expected tfhub:<directory of a module> or tfhub:https://tfhub.dev/..., got {handle!r}"
         )
-    try:
-        import tensorflow_hub
-
-        return Path(tensorflow_hub.resolve(handle))
-    except (ImportError, OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(
-            f"expected to download {handle}, got {reason}: connect to the network, or download and "
-            "unpack the module elsewhere and give its directory"
-        ) from error
+    return download_module(handle, "its directory")
 
 
 def read_variables(directory: Path) -> dict[str, np.ndarray]:

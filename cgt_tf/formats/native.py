@@ -11,8 +11,6 @@ provenance.json      where the weights come from
 import dataclasses
 import json
 import math
-import os
-import shutil
 import struct
 import zipfile
 import zlib
@@ -22,6 +20,7 @@ import numpy as np
 from keras import ops
 
 from cgt_tf.errors import InputError
+from cgt_tf.files import staged_directory
 from cgt_tf.formats.assign import ReportLine, Rule, assign
 from cgt_tf.formats.imported import Imported
 from cgt_tf.networks.gan import Gan, create_discriminator, create_generator
@@ -50,37 +49,34 @@ def save_model(
     directory = Path(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise InputError(f"expected a new directory for the model, got {directory}")
-    temporary = directory.with_name(directory.name + ".incomplete")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        _write(gan, temporary, provenance, precision)
-        if directory.exists():
-            directory.rmdir()
-        os.replace(temporary, directory)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    arrays = {
+        network.name: _stored(network, precision, f"of {directory.name}, {network.name} ")
+        for network in filter(None, (gan.generator, gan.discriminator))
+    }
+    with staged_directory(directory) as staging:
+        _write(gan, arrays, provenance, staging)
     return directory
 
 
-def _write(gan: Gan, directory: Path, provenance: dict, precision: str) -> None:
+def _write(gan: Gan, arrays: dict[str, dict], provenance: dict, directory: Path) -> None:
     (directory / "spec.json").write_text(gan.spec.to_json(), encoding="utf-8")
     names = "".join(f"{name}\n" for name in gan.class_names)
     (directory / "class_names.txt").write_text(names, encoding="utf-8")
     text = json.dumps(provenance, indent=2, ensure_ascii=False) + "\n"
     (directory / "provenance.json").write_text(text, encoding="utf-8")
-    for network in filter(None, (gan.generator, gan.discriminator)):
-        arrays = {name: _stored(v, precision) for name, v in by_name(network).items()}
-        _check_finite(arrays, f"of {directory.name.removesuffix('.incomplete')}, {network.name} ")
-        np.savez(directory / f"{network.name}.npz", **arrays)
+    for name, values in arrays.items():
+        np.savez(directory / f"{name}.npz", **values)
 
 
-def _stored(variable, precision: str) -> np.ndarray:
-    array = ops.convert_to_numpy(variable)
-    if array.dtype != np.float32 or array.ndim < 2:
-        return array
-    with np.errstate(over="ignore"):  # What does not fit is infinite, which is refused.
-        return array.astype(precision)
+def _stored(network, precision: str, where: str) -> dict[str, np.ndarray]:
+    """Arrays by name, as they are written; all are finite."""
+    arrays = {name: ops.convert_to_numpy(v) for name, v in by_name(network).items()}
+    for name, array in arrays.items():
+        if array.dtype == np.float32 and array.ndim >= 2:
+            with np.errstate(over="ignore"):  # What does not fit is infinite, which is refused.
+                arrays[name] = array.astype(precision)
+    _check_finite(arrays, where)
+    return arrays
 
 
 def read_bundled(name: str, bn_eps: float | None = None, sn_eps: float | None = None) -> Imported:

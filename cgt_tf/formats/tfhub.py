@@ -6,7 +6,6 @@ graph, which is not run.
 """
 
 import dataclasses
-import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cgt_tf.errors import InputError
+from cgt_tf.files import sha256
 from cgt_tf.formats import hub_module, tfhub_rules
 from cgt_tf.formats.assign import Rule, assign
 from cgt_tf.formats.imagenet import imagenet_class_names
@@ -75,7 +75,11 @@ def read_tfhub(
         class_names=imagenet_class_names() if spec.num_classes == 1000 else None,
         report=report,
         notes=[_NO_DISCRIMINATOR, note],
-        provenance={"tfhub": handle, "weights": weights, "sha256": _fingerprint(directory)},
+        provenance={
+            "tfhub": handle,
+            "weights": weights,
+            "sha256": sha256(*sorted((directory / "variables").iterdir())),
+        },
     )
 
 
@@ -202,10 +206,3 @@ def _ignored(tensors, rules: list[Rule], weights: str) -> dict[str, str]:
         elif np.size(tensors[name]) <= 1 or re.search(r"/u\d*$", name):
             ignored[name] = "unknown, but no weight: a single number or a power vector"
     return dict(sorted(ignored.items()))
-
-
-def _fingerprint(directory: Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted((directory / "variables").iterdir()):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

@@ -11,11 +11,9 @@ goes on behind its last batch, and sets of images share what they have in common
 import hashlib
 import os
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from absl import logging
@@ -23,7 +21,7 @@ from keras import ops
 from PIL import Image
 from tqdm import tqdm
 
-from cgt_tf.data.prepared import cache_root
+from cgt_tf.files import cache_root, replaced, sha256_of
 from cgt_tf.methods.inversion import Codes, InversionSettings, Inverter, embeds, image_hash
 from cgt_tf.networks.gan import Gan
 from cgt_tf.networks.weights import variable_name
@@ -39,7 +37,7 @@ class InversionCache:
     Args:
         source: with a discriminator.
         settings: of the inversion.
-        cache_dir: see `data.prepared.cache_root`.
+        cache_dir: see `files.cache_root`.
 
     Attributes:
         directory: of the entries; made when the first is written.
@@ -52,8 +50,7 @@ class InversionCache:
         cache_dir: str | os.PathLike[str] | None = None,
     ):
         facts = (_FORMAT, source_fingerprint(source), repr(settings))
-        key = hashlib.sha256(repr(facts).encode()).hexdigest()
-        self.directory = cache_root(cache_dir) / "inversions" / key
+        self.directory = cache_root(cache_dir) / "inversions" / sha256_of(repr(facts))
         spec = source.spec
         self._widths = (spec.dim_z, spec.num_classes, spec.shared_dim if embeds(spec) else 0)
 
@@ -81,34 +78,29 @@ class InversionCache:
     def write(self, hashes: list[str], codes: Codes) -> None:
         """Stores the codes of a batch; where that fails, a warning says so."""
 
-        def save(file):
-            np.savez(file, hashes=np.array(hashes), **codes._asdict())
+        def save(path):
+            np.savez(path, hashes=np.array(hashes), **codes._asdict())
 
         self._store(f"codes-{_digest(hashes)}.npz", save)
 
     def write_picture(self, picture: Image.Image, images: np.ndarray) -> Path:
         """Stores the picture of a set of images, uint8 [n, R, R, 3]; returns its path."""
         name = f"picture-{_digest([image_hash(image) for image in images])}.png"
-        return self._store(name, lambda file: picture.save(file, "PNG"))
+        return self._store(name, picture.save)
 
-    def _store(self, name: str, save: Callable[[IO[bytes]], None]) -> Path:
+    def _store(self, name: str, save: Callable[[Path], None]) -> Path:
         path = self.directory / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    save(file)
-                os.replace(temporary, path)
-            finally:
-                Path(temporary).unlink(missing_ok=True)
+            with replaced(path) as temporary:
+                save(temporary)
         except OSError as error:
             logging.warning("%s was not cached: %s", path, error.strerror or error)
         return path
 
 
 def _digest(hashes: list[str]) -> str:
-    return hashlib.sha256("".join(hashes).encode()).hexdigest()[:32]
+    return sha256_of("".join(hashes))[:32]
 
 
 def source_fingerprint(source: Gan) -> str:

@@ -12,7 +12,7 @@ from absl import logging
 from cgt_tf import config as configs
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
-from cgt_tf.files import write_atomically
+from cgt_tf.files import TEMPORARY, check_writable, write_atomically
 from cgt_tf.runs import lock, record, saved, stats
 
 
@@ -48,17 +48,10 @@ class RunDir:
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"expected --workdir to be a directory, got the file {self.path}")
         # What the first of several workers writes before config.json is there.
-        own = (lock.FILE, f"{record.FILE}.new")
-        others = [p for p in self.path.glob("*") if p.name not in own]
+        others = [p for p in self.path.glob("*") if not p.name.startswith((lock.FILE, TEMPORARY))]
         if others and not self.exists:
             raise InputError(f"expected --workdir to be new or a run of cgt-train, got {self.path}")
-        standing = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
-        try:
-            tempfile.TemporaryFile(dir=standing).close()
-        except OSError as error:
-            raise InputError(
-                f"expected a --workdir that can be written, got {self.path}: {error.strerror}"
-            ) from None
+        check_writable(self.path, "a --workdir")
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

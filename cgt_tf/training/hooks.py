@@ -14,6 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from cgt_tf.data.pipeline import to_uint8
+from cgt_tf.errors import InputError
 from cgt_tf.formats.native import save_model
 from cgt_tf.networks.gan import Gan
 from cgt_tf.networks.weights import variable_name
@@ -229,7 +230,7 @@ class Checkpoints:
         """A full disk is not filled further by half a checkpoint."""
         try:
             yield
-        except (OSError, tf.errors.OpError):
+        except (OSError, InputError, tf.errors.OpError):
             shutil.rmtree(self._path.parent, ignore_errors=True)
             raise
 

@@ -12,9 +12,10 @@ import pytest
 
 import cgt_tf
 from cgt_tf.errors import InputError
+from cgt_tf.files import sha256
 from cgt_tf.formats import biggan_pytorch_rules as tables
 from cgt_tf.formats.biggan_pytorch import read_pth
-from cgt_tf.formats.biggan_pytorch_file import read_tensors, sha256
+from cgt_tf.formats.biggan_pytorch_file import read_tensors
 from cgt_tf.networks.gan import create_discriminator, create_generator
 from cgt_tf.networks.spec import GanSpec, biggan_spec
 from cgt_tf.runs import handles

@@ -258,7 +258,7 @@ def test_a_refused_run_leaves_nothing(tmp_path):
 def test_another_worker_neither_writes_nor_waits(tmp_path):
     """It may come before the first one has written anything, or while it writes."""
     path = tmp_path / "run"
-    for name in (None, "config.json.new"):
+    for name in (None, ".new-0-config.json"):
         if name:
             path.mkdir()
             (path / name).touch()
