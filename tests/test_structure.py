@@ -17,7 +17,7 @@ PACKAGE = ROOT / "cgt_tf"
 
 # A package imports itself and what stands before it. The first six are single modules.
 RANKS = [
-    *("errors", "files", "fused", "tfgan", "config", "config_checks"),
+    *("errors", "files", "pictures", "fused", "tfgan", "config", "config_checks"),
     *("data", "layers", "networks", "formats", "runs", "methods"),
     *("training", "evaluation", "export", "cli"),
 ]

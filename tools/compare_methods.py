@@ -23,12 +23,14 @@ side by side: samples_<table>_<step>.png in --keep, from --output, so where the 
 import sys
 from pathlib import Path
 
+import numpy as np
 from absl import app, flags
 from comparison_plan import Plan
 from comparison_queue import work_off
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from cgt_tf.errors import InputError
+from cgt_tf.pictures import captioned_grid
 
 _QUEUE = flags.DEFINE_string("queue", None, "Plan of the runs, a JSON file.")
 _OUTPUT = flags.DEFINE_string("output", "runs/comparison", "Directory of all runs.")
@@ -44,7 +46,6 @@ _TRAIN = flags.DEFINE_list("train", [sys.executable, "-m", "cgt_tf.cli.train"], 
 
 # Of the sheet: pixels of sample grids, which have eight columns of 32x32, that are shown.
 _SHOWN = (256, 192)
-_CAPTION = 14
 
 
 def plan_of_flagfiles(arguments: list[str]) -> Plan:
@@ -55,16 +56,9 @@ def plan_of_flagfiles(arguments: list[str]) -> Plan:
 
 
 def draw_sheet(grids: dict[str, Path], path: Path) -> None:
-    """The upper rows of sample grids with their names above, three in a row."""
-    width, height = _SHOWN[0] + 6, _SHOWN[1] + _CAPTION + 4
-    rows = -(-len(grids) // 3)
-    sheet = Image.new("RGB", (3 * width, rows * height), "white")
-    caption = ImageDraw.Draw(sheet)
-    for i, (name, grid) in enumerate(grids.items()):
-        x, y = i % 3 * width, i // 3 * height
-        caption.text((x + 2, y), name, fill="black")
-        sheet.paste(Image.open(grid).crop((0, 0, *_SHOWN)), (x, y + _CAPTION))
-    sheet.save(path)
+    """The upper rows of sample grids with their names below, three in a row."""
+    shown = [np.asarray(Image.open(grid).crop((0, 0, *_SHOWN))) for grid in grids.values()]
+    captioned_grid(np.stack(shown), list(grids), 3).save(path)
 
 
 def draw_sheets(plan: Plan, output: Path, kept: Path, step: int) -> None:

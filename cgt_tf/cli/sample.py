@@ -51,7 +51,7 @@ def main(argv):
     import numpy as np
 
     from cgt_tf.cli import wiring
-    from cgt_tf.export.grid import labelled_grid
+    from cgt_tf.pictures import labelled_grid
 
     sampler = wiring.open_sampler(_MODEL.value, _CHECKPOINT.value)
     chosen = _CLASSES.value or sampler.new_classes[:_MOST_ROWS]

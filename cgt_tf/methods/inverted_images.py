@@ -5,13 +5,18 @@ from collections.abc import Callable
 
 import numpy as np
 from absl import logging
+from PIL import Image
 
 from cgt_tf.data.pipeline import to_uint8
 from cgt_tf.methods.feature_transfer import FeatureTransfer
 from cgt_tf.methods.inversion import Codes, InversionSettings, embeds
 from cgt_tf.methods.inversion_cache import InversionCache, invert_images
-from cgt_tf.methods.inversion_picture import draw_pairs, shown_pairs
 from cgt_tf.networks.gan import Gan
+from cgt_tf.pictures import captioned_grid
+
+_COLUMNS, _ROWS = 8, 6  # Pairs of the picture.
+_WORST = 16  # Of them, marked; the others are spread evenly over the rest.
+_LEAST_SIDE = 64  # Smaller images are enlarged, by whole factors.
 
 
 def invert_and_report(
@@ -37,6 +42,30 @@ def invert_and_report(
         logging.info(line)
         print(line, file=sys.stderr)  # noqa: T201 (minutes of work, whose outcome is told at once)
     return codes, features
+
+
+def shown_pairs(errors: np.ndarray) -> np.ndarray:
+    """Numbers of the images that are shown, worst first."""
+    order = np.argsort(-errors, kind="stable")
+    rest = order[_WORST:]
+    spread = np.linspace(0, len(rest) - 1, min(_COLUMNS * _ROWS - _WORST, len(rest)))
+    return np.concatenate([order[:_WORST], rest[spread.round().astype(int)]])
+
+
+def draw_pairs(images: np.ndarray, reconstructions: np.ndarray, errors: np.ndarray) -> Image.Image:
+    """Pairs of image and reconstruction with the error below; the worst are framed in red.
+
+    Args:
+        images, reconstructions: uint8 [n, R, R, 3].
+        errors: [n], in falling order.
+    """
+    return captioned_grid(
+        np.concatenate([images, reconstructions], axis=2),
+        [f"{error:.3f}" for error in errors],
+        min(_COLUMNS, len(images)),
+        scale=max(1, -(-_LEAST_SIDE // images.shape[1])),
+        marked=_WORST,
+    )
 
 
 def describe(errors: np.ndarray) -> str:

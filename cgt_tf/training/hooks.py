@@ -18,6 +18,7 @@ from cgt_tf.errors import InputError
 from cgt_tf.formats.native import save_model
 from cgt_tf.networks.gan import Gan
 from cgt_tf.networks.weights import variable_name
+from cgt_tf.pictures import tile
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.training.alarms import VARIANCE_RATIO, LogitGap, collapse_warnings
 from cgt_tf.training.state import TrainState
@@ -164,7 +165,6 @@ class SampleGrid:
     def __init__(self, run: RunDir, writer, num_classes: int, dim_z: int, seed: int):
         rows = min(num_classes, _GRID_ROWS)
         classes = np.linspace(0, num_classes - 1, rows).round().astype(np.int32)
-        self._rows = rows
         self._labels = np.repeat(classes, _GRID_COLUMNS)
         z = np.random.default_rng(seed).normal(size=(_GRID_COLUMNS, dim_z)).astype(np.float32)
         self._z = np.tile(z, (rows, 1))
@@ -174,19 +174,12 @@ class SampleGrid:
     def save(self, sample: Callable, step: int) -> Path:
         """Writes `samples/step_<step>.png` from `sample(z, labels)` -> images in [-1, 1]."""
         images = to_uint8(sample(self._z, self._labels)).numpy()
-        grid = tile(images, self._rows, _GRID_COLUMNS)
+        grid = tile(images, _GRID_COLUMNS)
         path = self._run.samples / f"step_{step:06d}.png"
         Image.fromarray(grid).save(path)
         with self._writer.as_default(step=step):
             tf.summary.image("samples", grid[None])
         return path
-
-
-def tile(images: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """[rows * columns, H, W, 3] -> one picture [rows * H, columns * W, 3]."""
-    _, height, width, channels = images.shape
-    grid = images.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
-    return grid.reshape(rows * height, columns * width, channels)
 
 
 class Checkpoints:

@@ -19,7 +19,7 @@ from cgt_tf.methods.inversion import (
     schedule,
 )
 from cgt_tf.methods.inversion_cache import InversionCache, invert_images
-from cgt_tf.methods.inversion_picture import draw_pairs, shown_pairs
+from cgt_tf.methods.inverted_images import draw_pairs, shown_pairs
 
 FORM = "shared_hierarchical"
 SHORT = InversionSettings(steps=3, starts=2)

@@ -1,10 +1,10 @@
-"""The labelled picture: every image in its place, names readable and never across the images."""
+"""Pictures: every image in its place, names readable and never across the images."""
 
 import numpy as np
 import pytest
 
 from cgt_tf.errors import InputError
-from cgt_tf.export.grid import labelled_grid
+from cgt_tf.pictures import captioned_grid, labelled_grid, tile
 
 WHITE = 255
 
@@ -86,3 +86,44 @@ def test_line_breaks_in_names_become_blanks():
 def test_bad_input_is_refused(images, labels, columns, scale, message):
     with pytest.raises(InputError, match=message):
         labelled_grid(images, labels, columns, scale)
+
+
+def test_tiles_are_row_by_row_without_gaps():
+    picture = tile(flat_images(6, side=2), 3)
+    assert picture.shape == (4, 6, 3)
+    np.testing.assert_array_equal(picture[::2, ::2, 0], [[0, 1, 2], [3, 4, 5]])
+
+
+def test_captions_are_below_their_images_and_the_first_are_framed():
+    picture = captioned_grid(flat_images(5, side=30), ["0.5", "Ж", "", "w" * 99, "z"], 3, marked=1)
+    array = np.asarray(picture)
+    places = [positions(picture, i, 30) for i in range(5)]
+    assert places[0][0] == places[2][0] < places[3][0] == places[4][0]
+    below = [array[top + 32 : top + 44, left : left + 30] for top, left in places]
+    assert [bool((part < 200).all(axis=-1).any()) for part in below] == [
+        False,
+        True,
+        False,
+        *[True] * 2,
+    ]
+    red = (array == (210, 30, 30)).all(axis=-1)
+    top, left = places[0]
+    assert (
+        red[top - 2 : top, left : left + 30].all() and red[top + 32 :][:12, left : left + 30].any()
+    )
+    assert not red[:, places[1][1] - 2 :].any() and not red[places[3][0] - 2 :].any()
+
+
+def test_captions_are_cut_at_the_edge_of_their_image():
+    picture = np.asarray(captioned_grid(flat_images(2, side=30), ["w" * 99, ""], 2))
+    _, left = positions(picture, 1, 30)
+    assert (picture[:, left - 8 : left] == WHITE).all()
+
+
+@pytest.mark.parametrize(
+    ("captions", "columns", "message"),
+    [(["a"], 2, "caption for each of 2 images, got 1"), (["a", "b"], 0, "columns of at least 1")],
+)
+def test_captions_that_do_not_fit_are_refused(captions, columns, message):
+    with pytest.raises(InputError, match=message):
+        captioned_grid(flat_images(2), captions, columns)

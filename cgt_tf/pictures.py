@@ -1,0 +1,144 @@
+"""Pictures made of many images: plain grids, rows with names, cells with captions.
+
+Text is in DejaVu Sans, which comes with Matplotlib, so that it is the same on every machine. The
+font that Pillow brings along has ASCII only, and classes are called Ö and Ж.
+"""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from cgt_tf.errors import InputError
+
+_GAP = 2  # Pixels between images.
+_MARGIN = 6  # Pixels around the names of rows.
+_LABEL_WIDTH = 160  # Most pixels a row's name may take.
+_FONT_SIZES = (7, 16)  # Smallest and largest; between them a name is as high as half its row.
+_CAPTION_SIZE, _CAPTION_HEIGHT = 11, 14
+_FRAME = 2  # Pixels around a marked cell.
+_ELLIPSIS = "…"
+_BACKGROUND, _TEXT, _MARK = (255, 255, 255), (30, 30, 30), (210, 30, 30)
+
+
+def tile(images: np.ndarray, columns: int) -> np.ndarray:
+    """Images [rows * columns, H, W, C], row by row -> one picture [rows * H, columns * W, C]."""
+    _, height, width, channels = images.shape
+    grid = images.reshape(-1, columns, height, width, channels).swapaxes(1, 2)
+    return grid.reshape(-1, columns * width, channels)
+
+
+def labelled_grid(
+    images: np.ndarray, row_labels: Sequence[str], columns: int, scale: int = 2
+) -> Image.Image:
+    """Lays images out in rows and writes each row's label at its left.
+
+    Args:
+        images: uint8 [rows * columns, H, W, 3], row by row.
+        row_labels: one text a row; what is too long ends in an ellipsis. The font has Latin,
+            Greek, Cyrillic and many symbols, no Chinese, Japanese or Korean.
+        columns: images in a row.
+        scale: whole factor that pixels are enlarged by.
+
+    Raises:
+        InputError: images of another type or count, or a count or scale below 1.
+    """
+    images = np.asarray(images)
+    _check(images, len(row_labels), columns, scale)
+    height, width = (side * scale for side in images.shape[1:3])
+    smallest, largest = _FONT_SIZES
+    font = _font(min(max(height // 2, smallest), largest))
+    texts = [_fitting(label, font, _LABEL_WIDTH) for label in row_labels]
+    left = 2 * _MARGIN + max(int(np.ceil(font.getlength(text))) for text in texts)
+    picture = Image.new(
+        "RGB", (left + columns * (width + _GAP), _GAP + len(texts) * (height + _GAP)), _BACKGROUND
+    )
+    draw = ImageDraw.Draw(picture)
+    for row, text in enumerate(texts):
+        top = _GAP + row * (height + _GAP)
+        draw.text((left - _MARGIN, top + height / 2), text, fill=_TEXT, font=font, anchor="rm")
+        for column in range(columns):
+            image = _enlarged(images[row * columns + column], scale)
+            picture.paste(image, (left + column * (width + _GAP), top))
+    return picture
+
+
+def captioned_grid(
+    images: np.ndarray,
+    captions: Sequence[str],
+    columns: int,
+    *,
+    scale: int = 1,
+    marked: int = 0,
+) -> Image.Image:
+    """Lays images out row by row, each with a text below it; the last row may be short.
+
+    Args:
+        images: uint8 [n, H, W, 3].
+        captions: one text an image, "" for none; what is wider than its image ends in an
+            ellipsis.
+        columns: images in a row.
+        scale: whole factor that pixels are enlarged by.
+        marked: how many of the first images are framed in red, their captions red too.
+
+    Raises:
+        InputError: images of another type or count, or a count or scale below 1.
+    """
+    images = np.asarray(images)
+    rows = -(-len(images) // max(columns, 1))
+    _check(images, rows, columns, scale, len(captions))
+    height, width = (side * scale for side in images.shape[1:3])
+    border = _FRAME + _GAP
+    cell = (width + 2 * border, height + _CAPTION_HEIGHT + 2 * border)
+    picture = Image.new("RGB", (columns * cell[0], rows * cell[1]), _BACKGROUND)
+    draw, font = ImageDraw.Draw(picture), _font(_CAPTION_SIZE)
+    for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        left, top = i % columns * cell[0] + border, i // columns * cell[1] + border
+        if i < marked:
+            box = (left - _FRAME, top - _FRAME, left + width + 1, top + height + 1)
+            draw.rectangle(box, outline=_MARK, width=_FRAME)
+        picture.paste(_enlarged(image, scale), (left, top))
+        text = _fitting(caption, font, width)
+        colour = _MARK if i < marked else _TEXT
+        draw.text((left, top + height + _FRAME), text, fill=colour, font=font)
+    return picture
+
+
+def _check(
+    images: np.ndarray, rows: int, columns: int, scale: int, count: int | None = None
+) -> None:
+    for name, value in (("rows", rows), ("columns", columns), ("a scale", scale)):
+        if value < 1:
+            raise InputError(f"expected {name} of at least 1, got {value}")
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+        raise InputError(
+            f"expected images uint8 [n, H, W, 3], got {images.dtype} {list(images.shape)}"
+        )
+    if count is None and len(images) != rows * columns:
+        raise InputError(f"expected {rows} rows of {columns} images, got {len(images)} images")
+    if count is not None and len(images) != count:
+        raise InputError(f"expected a caption for each of {len(images)} images, got {count}")
+
+
+def _enlarged(image: np.ndarray, scale: int) -> Image.Image:
+    return Image.fromarray(image.repeat(scale, axis=0).repeat(scale, axis=1))
+
+
+@functools.cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    import matplotlib
+
+    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return ImageFont.truetype(str(path), size)
+
+
+def _fitting(label: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """The label in one line, its end replaced by an ellipsis where it is wider than `width`."""
+    text = " ".join(label.split())
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + _ELLIPSIS) > width:
+        text = text[:-1].rstrip()
+    return text + _ELLIPSIS
