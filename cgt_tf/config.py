@@ -8,12 +8,9 @@ import dataclasses
 from typing import get_args, get_type_hints
 
 from cgt_tf.errors import InputError
+from cgt_tf.metrics.registry import METRICS
 
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
-METRICS = (
-    *("fid", "kmmd", "kid", "is", "prdc", "fid_infinity", "intra_fid", "intra_kid"),
-    *("mind", "intra_cluster", "fld", "diversity", "accuracy", "nearest"),
-)
 PROTOCOLS = ("run", "fid5k_heldout", "fid10k_heldout", "fid50k_train", "fid2k_train", "paper")
 AUGMENTATIONS = ("color", "translation", "cutout")
 LABEL_SAMPLINGS = ("uniform", "as_data")

@@ -8,6 +8,7 @@ import math
 from cgt_tf import config as configs
 from cgt_tf.config import Config, EvaluationConfig, ModelConfig
 from cgt_tf.errors import InputError
+from cgt_tf.metrics.registry import METRICS
 
 RESOLUTIONS = (32, 64, 128, 256, 512)
 # Budgets that no machine's memory exceeds, so that a slip of the hand is found before allocation.
@@ -98,11 +99,11 @@ def _check_small_data_help(config: Config) -> None:
 def _check_evaluation(evaluation: EvaluationConfig) -> None:
     if evaluation.every and not evaluation.metrics:
         raise InputError(
-            f"--config.evaluation.metrics must name at least one of {', '.join(configs.METRICS)} "
+            f"--config.evaluation.metrics must name at least one of {', '.join(METRICS)} "
             "unless --config.evaluation.every=0, got ''"
         )
     for metric in evaluation.metrics:
-        one_of("evaluation.metrics", metric, configs.METRICS)
+        one_of("evaluation.metrics", metric, METRICS)
     one_of("evaluation.protocol", evaluation.protocol, configs.PROTOCOLS)
     one_of("evaluation.labels", evaluation.labels, configs.LABEL_SAMPLINGS)
     at_least("evaluation.num_samples", evaluation.num_samples, 2)

@@ -10,9 +10,10 @@ import typing
 
 import pytest
 
-from cgt_tf.config import METRICS, Config, from_dict, to_dict
+from cgt_tf.config import Config, from_dict, to_dict
 from cgt_tf.errors import InputError
 from cgt_tf.methods.registry import METHODS, config_from_dict, create_config, validate
+from cgt_tf.metrics.registry import METRICS
 
 
 def changed(name, value):

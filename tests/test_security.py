@@ -14,7 +14,7 @@ import pytest
 
 from cgt_tf.data.sources import load_images
 from cgt_tf.errors import InputError
-from cgt_tf.evaluation.features import load_feature_net, runs_code
+from cgt_tf.features.loading import load_feature_net, runs_code
 from cgt_tf.formats.native import read_model, save_model
 from cgt_tf.networks.gan import create_gan
 from cgt_tf.networks.spec import GanSpec

@@ -30,7 +30,7 @@ from cgt_tf.evaluation import (
     nearest_neighbours,
     prdc,
 )
-from cgt_tf.evaluation.fid import GaussianStatistics
+from cgt_tf.metrics.gaussian import GaussianStatistics
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("real", 5000, "Real samples.", lower_bound=2)

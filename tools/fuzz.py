@@ -26,7 +26,7 @@ from PIL import Image
 from cgt_tf.data.folders import prepare_folder
 from cgt_tf.data.sources import load_images
 from cgt_tf.errors import InputError
-from cgt_tf.evaluation.features import load_feature_net
+from cgt_tf.features.loading import load_feature_net
 from cgt_tf.formats.biggan_pytorch import write_pth
 from cgt_tf.formats.native import save_model
 from cgt_tf.methods.registry import config_from_dict, create_config, validate

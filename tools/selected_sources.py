@@ -14,8 +14,8 @@ from cgt_tf.cli import common
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.data.sources import load_images
 from cgt_tf.errors import InputError
-from cgt_tf.evaluation.extraction import Extractor
-from cgt_tf.evaluation.features import load_feature_net
+from cgt_tf.features.extraction import Extractor
+from cgt_tf.features.loading import load_feature_net
 from cgt_tf.methods.registry import config_from_dict
 from cgt_tf.runs.handles import load_source
 from cgt_tf.runs.snapshots import open_snapshot

@@ -52,7 +52,7 @@ def main(argv):
     common.check_output(output, "--output")
     common.check_finite(_LEARNING_RATE.value, "--learning_rate", above=0)
 
-    from cgt_tf.evaluation import classifier
+    from cgt_tf.features import classifier
 
     train, heldout = _load(classifier)
     settings = classifier.Settings(

@@ -8,6 +8,7 @@ A run that was stopped goes on where its last checkpoint is when the same comman
 A preset is a flagfile that comes with the package; the index of all is configs/README.md.
 """
 
+import functools
 import json
 import sys
 
@@ -44,7 +45,8 @@ def main(argv):
     if not _DRY_RUN.value:
         RunDir(_WORKDIR.value).check_place()
 
-    from cgt_tf.cli import session_scores, wiring
+    from cgt_tf.cli import wiring
+    from cgt_tf.scoring.of_runs import training_scores
     from cgt_tf.training.hooks import DivergedError
     from cgt_tf.training.loop import TrainingRun
     from cgt_tf.training.stopping import StoppedError, StopSignals
@@ -64,7 +66,7 @@ def main(argv):
         session.method,
         session.networks,
         session.train_images,
-        session_scores.training_scores(session),
+        training_scores(session, functools.partial(print, flush=True)),
     )
     # After all that bad input can stop, so that nothing is written then.
     with run.locked(), StopSignals() as signals:

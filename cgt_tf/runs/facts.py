@@ -52,10 +52,9 @@ def _scores(snapshot: Snapshot) -> dict:
         result = read_json(path, "the eval.json that cgt-evaluate wrote")
         if result.get("checkpoint_step") == snapshot.step:
             scores = {name: result[name] for name in _SCORES if name in result}
-            scores["accuracy"] = (result.get("accuracy") or {}).get("overall")
-            net, reference = result.get("feature_net") or {}, result.get("reference") or {}
-            scores["feature_net"] = public(str(net.get("name", "")))
-            scores["reference_is_training_images"] = reference.get("is_training_images")
+            features, reference = result.get("features") or {}, result.get("reference") or {}
+            scores["features"] = public(str(features.get("name", "")))
+            scores["reference_split"] = reference.get("split")
             return scores
     fid = snapshot.run.fids().get(snapshot.step)
     return {} if fid is None else {"protocol": "run, while training", "metrics": {"fid": fid}}

@@ -1,5 +1,6 @@
 """cgt-evaluate: a run, its SavedModel and a folder of its samples score the same number."""
 
+import dataclasses
 import json
 
 import keras
@@ -9,12 +10,14 @@ import tensorflow as tf
 from command_line import run
 from PIL import Image
 
-from cgt_tf.cli import scoring, session_scores
-from cgt_tf.cli.scoring import Request
 from cgt_tf.errors import InputError
-from cgt_tf.evaluation.protocols import get_protocol
 from cgt_tf.methods import registry
 from cgt_tf.runs.snapshots import open_snapshot
+from cgt_tf.scoring.of_runs import standing
+from cgt_tf.scoring.protocols import get_protocol
+from cgt_tf.scoring.request import Request
+from cgt_tf.scoring.score import score
+from cgt_tf.scoring.writing import write
 
 NAMES = ("dog", "Жираф")
 CLASSIFIER = "bundled:cifar_classifier"
@@ -58,25 +61,28 @@ def request(root, **values):
 def evaluations(root):
     """The three ways to score the same samples."""
     samples = str(root / "samples")
-    of_run, run_dir = scoring.score_run(
-        str(root / "run"),
-        "last",
-        request(root, metrics=(*METRICS, "nearest"), save_samples=samples),
+    same = {"features": CLASSIFIER, "batch_size": 16}
+    metrics = (*METRICS, "nearest")
+    of_run, run_dir = score(
+        request(
+            root,
+            workdir=str(root / "run"),
+            checkpoint="last",
+            metrics=metrics,
+            save_samples=samples,
+        )
     )
     heldout = str(root / "heldout")
-    asked = request(root, features=CLASSIFIER, batch_size=16)
-    of_model = scoring.score_saved_model(
-        str(root / "served"),
-        request(
-            root, features=CLASSIFIER, batch_size=16, data=heldout, changes={"num_samples": COUNT}
-        ),
+    changes = {"num_samples": COUNT}
+    of_model, _ = score(
+        request(root, model=str(root / "served"), data=heldout, changes=changes, **same)
     )
-    of_images = scoring.score_images(heldout, samples, asked)
+    of_images, _ = score(request(root, real=heldout, fake=samples, **same))
     return {"run": of_run, "model": of_model, "images": of_images, "run_dir": run_dir}
 
 
 def numbers(evaluation):
-    return {k: v for k, v in evaluation.scalars.items() if not k.startswith("near")}
+    return {k: v for k, v in evaluation.metrics.items() if not k.startswith("near")}
 
 
 def test_a_folder_of_the_samples_scores_what_the_run_scores(evaluations):
@@ -92,43 +98,43 @@ def test_the_saved_model_scores_what_the_run_scores(evaluations):
 
 
 def test_all_three_compare_with_the_same_images(evaluations):
-    results = [evaluations[name].result for name in ("run", "model", "images")]
+    results = [evaluations[name].to_json() for name in ("run", "model", "images")]
     assert len({result["reference"]["fingerprint"] for result in results}) == 1
-    assert len({result["feature_net"]["fingerprint"] for result in results}) == 1
+    assert len({result["features"]["fingerprint"] for result in results}) == 1
     assert {result["num_fake"] for result in results} == {COUNT}
     assert [result["reference"]["split"] for result in results] == ["heldout", "given", "given"]
     assert [result["protocol"] for result in results] == ["run", "unnamed", "unnamed"]
     assert [result["bn_statistics"] for result in results] == ["running", "as exported", None]
     assert [result["checkpoint_step"] for result in results] == [1, None, None]
     assert results[2]["truncation"] is None and results[2]["labels"] == "as given"
-    assert results[1]["subject"] == "served/1"
+    assert results[1]["samples"] == "served/1"
 
 
 def test_a_run_gets_json_picture_and_tensorboard(root, evaluations, tmp_path):
     run_dir = evaluations["run_dir"]
-    written = scoring.write(evaluations["run"], None, run_dir)
+    written = write(evaluations["run"], None, run_dir)
     assert [path.name for path in written] == ["eval.json", "nearest.png"]
     stored = json.loads((root / "run" / "eval.json").read_text(encoding="utf-8"))
-    assert stored == evaluations["run"].result
+    assert stored == evaluations["run"].to_json()
     tags = set()
     for file in run_dir.events.glob("events*"):
         for event in tf.compat.v1.train.summary_iterator(str(file)):
             tags |= {value.tag for value in event.summary.value if event.step == 1}
     assert {"evaluation/run/fid", "evaluation/run/kid"} <= tags
     output = tmp_path / "scores.json"
-    assert scoring.write(evaluations["images"], output) == [output]
-    assert scoring.write(evaluations["images"], None) == []
+    assert write(evaluations["images"], output) == [output]
+    assert write(evaluations["images"], None) == []
 
 
 def test_the_protocol_chooses_reference_and_name(root):
-    few = request(root, metrics=("kmmd",), changes={"num_samples": 20})
+    few = request(root, workdir=str(root / "run"), metrics=("kmmd",), changes={"num_samples": 20})
     scores = {}
     for protocol in ("fid5k_heldout", "fid50k_train"):
-        asked = Request(**{**few.__dict__, "protocol": protocol})
-        scores[protocol] = scoring.score_run(str(root / "run"), "best", asked)[0].result
+        asked = dataclasses.replace(few, protocol=protocol)
+        scores[protocol] = score(asked)[0].to_json()
     assert scores["fid5k_heldout"]["protocol"] == "fid5k_heldout, changed: num_samples=20"
-    assert scores["fid5k_heldout"]["reference"]["is_training_images"] is False
-    assert scores["fid50k_train"]["reference"]["is_training_images"] is True
+    assert scores["fid5k_heldout"]["reference"]["split"] == "heldout"
+    assert scores["fid50k_train"]["reference"]["split"] == "train"
     assert scores["fid50k_train"]["num_real"] == 12
     assert scores["fid50k_train"]["metrics"] != scores["fid5k_heldout"]["metrics"]
 
@@ -141,7 +147,7 @@ def test_standing_statistics_change_the_numbers_and_are_put_back(root, evaluatio
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
     variables = extended.generator.non_trainable_variables
     before = [keras.ops.convert_to_numpy(variable) for variable in variables]
-    with session_scores.standing(extended, names, strategy, protocol, config):
+    with standing(extended, names, strategy, protocol, config):
         inside = [keras.ops.convert_to_numpy(variable) for variable in variables]
     after = [keras.ops.convert_to_numpy(variable) for variable in variables]
     for old, new in zip(before, inside, strict=True):
@@ -150,10 +156,10 @@ def test_standing_statistics_change_the_numbers_and_are_put_back(root, evaluatio
         np.testing.assert_array_equal(old[0], new[0])
         assert (old[1] != new[1]).any()
     assert all((a == b).all() for a, b in zip(before, after, strict=True))
-    asked = request(root, metrics=("kmmd",), changes={"standing_batches": 2})
-    standing = scoring.score_run(str(root / "run"), "last", asked)[0].result
-    assert (standing["bn_statistics"], standing["standing_batches"]) == ("standing", 2)
-    assert standing["metrics"]["kmmd"] != evaluations["run"].result["metrics"]["kmmd"]
+    asked = {"metrics": ("kmmd",), "changes": {"standing_batches": 2}}
+    scores, _ = score(request(root, workdir=str(root / "run"), checkpoint="last", **asked))
+    assert (scores.bn_statistics, scores.standing_batches) == ("standing", 2)
+    assert scores.metrics["kmmd"] != evaluations["run"].metrics["kmmd"]
 
 
 def test_the_command_prints_a_table_and_writes_json(root, tmp_path):
@@ -171,7 +177,7 @@ def test_the_command_prints_a_table_and_writes_json(root, tmp_path):
     assert f"written to {output}" in result.stdout
     # Photographs of 32 pixels: what `auto` takes, and how good it is.
     assert f"{CLASSIFIER}, 128 at 32 px" in result.stdout
-    accuracy = stored["feature_net"]["heldout_accuracy"]
+    accuracy = stored["features"]["heldout_accuracy"]
     assert accuracy > 0.55 and f"names {accuracy:.1%} of its own" in result.stdout
     assert (tmp_path / "nearest.png").is_file()
 
@@ -205,7 +211,7 @@ def test_bad_requests_for_a_saved_model(root, values, message):
     if "data" in values:
         values = {**values, "data": str(root / values["data"])}
     with pytest.raises(InputError, match=message):
-        scoring.score_saved_model(str(root / "served"), request(root, **values))
+        score(request(root, model=str(root / "served"), **values))
 
 
 @pytest.mark.parametrize(
@@ -231,7 +237,7 @@ def test_bad_requests_for_images(root, values, message):
     values = {"features": CLASSIFIER, **values}
     real = str(root / values.pop("real", "heldout"))
     with pytest.raises(InputError, match=message):
-        scoring.score_images(real, str(root / "photos"), request(root, **values))
+        score(request(root, real=real, fake=str(root / "photos"), **values))
 
 
 @pytest.mark.parametrize(
@@ -245,7 +251,7 @@ def test_bad_requests_for_images(root, values, message):
 )
 def test_bad_requests_for_a_run(root, values, message):
     with pytest.raises(InputError, match=message):
-        scoring.score_run(str(root / "run"), "last", request(root, **values))
+        score(request(root, workdir=str(root / "run"), checkpoint="last", **values))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from command_line import run
 from PIL import Image
 
-from cgt_tf.evaluation.features import load_feature_net
+from cgt_tf.features.loading import load_feature_net
 
 
 def make_photos(directory, counts):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from cgt_tf.cli import session_scores
-from cgt_tf.evaluation.choice import NoFeaturesError
+from cgt_tf.features.choice import NoFeaturesError
 from cgt_tf.methods.registry import create_config
 
 

@@ -76,7 +76,7 @@ SINGLE = {
 }
 CASES = {name: lambda real, fake, f=f: f(fake) for name, f in SINGLE.items()} | PAIRED
 # No metrics of features: each has its tests beside it.
-OTHERS = {"classification_accuracy", "neighbour_picture"}
+OTHERS = {"classification_accuracy"}
 # The result is one row for each generated sample, or depends on which samples are drawn.
 BY_SAMPLE = {"memorisation", "nearest_neighbours"}
 BY_DRAW = {"fid_infinity", "kernel_distance_subsets", "feature_likelihood_divergence"}

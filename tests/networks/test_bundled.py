@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cgt_tf.evaluation.extraction import Extractor
-from cgt_tf.evaluation.features import load_feature_net
+from cgt_tf.features.extraction import Extractor
+from cgt_tf.features.loading import load_feature_net
 from cgt_tf.runs.handles import load_source
 
 SAMPLES = 4

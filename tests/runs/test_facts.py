@@ -43,10 +43,9 @@ def test_scores_are_those_of_the_exported_checkpoint(snapshot):
     result = {
         "protocol": "fid5k_heldout",
         "checkpoint_step": 10,
-        "metrics": {"fid": 4.0},
-        "accuracy": {"overall": 0.5, "per_class": {}},
-        "feature_net": {"name": "/home/someone/features.keras"},
-        "reference": {"name": "/home/someone/photos", "is_training_images": False},
+        "metrics": {"fid": 4.0, "accuracy": 0.5},
+        "features": {"name": "/home/someone/features.keras"},
+        "reference": {"name": "/home/someone/photos", "split": "heldout"},
         "num_fake": 5000,
     }
     path = run.path / "eval.json"
@@ -55,10 +54,9 @@ def test_scores_are_those_of_the_exported_checkpoint(snapshot):
     path.write_text(json.dumps(result | {"checkpoint_step": 20}), encoding="utf-8")
     assert facts.of_export(snapshot)["scores"] == {
         "protocol": "fid5k_heldout",
-        "metrics": {"fid": 4.0},
-        "accuracy": 0.5,
-        "feature_net": "features.keras",
-        "reference_is_training_images": False,
+        "metrics": {"fid": 4.0, "accuracy": 0.5},
+        "features": "features.keras",
+        "reference_split": "heldout",
         "num_fake": 5000,
     }
     path.write_text("{")

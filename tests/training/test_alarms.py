@@ -1,11 +1,11 @@
 """D's gap, the collapse alarm and early stop, alone and in the loop."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from cgt_tf.metrics.metric import Comparison, LabelledFeatures
+from cgt_tf.metrics.registry import get_metric
 from cgt_tf.training.alarms import VARIANCE_RATIO, EarlyStop, LogitGap, collapse_warnings
 
 
@@ -82,17 +82,13 @@ def test_early_stop_counts_evaluations_in_a_row():
 
 def test_the_variance_ratio_is_a_score_of_the_evaluation():
     """Training ranks below evaluation and knows the score by its name alone."""
-    from cgt_tf.evaluation import measures
-
     rng = np.random.default_rng(0)
     labels = np.arange(40) % 2
     real, fake = (
-        SimpleNamespace(features=scale * rng.normal(size=(40, 3)), labels=labels, class_names=names)
-        for scale, names in ((1.0, None), (0.1, ["a", "b"]))
+        LabelledFeatures(scale * rng.normal(size=(40, 3)), np.zeros((40, 0)), labels, ("a", "b"))
+        for scale in (1.0, 0.1)
     )
-    real.of_classes = lambda names: real
-    found = measures.Measures()
-    measures._METRICS["diversity"](SimpleNamespace(real=real, fake=fake), found)
+    found = get_metric("diversity").compute(Comparison(real=real, fake=fake, statistics=None))
     assert found.scalars[VARIANCE_RATIO] < 0.05
     assert collapse_warnings({"fid": 1.0, **found.scalars}, 0.3, [{"fid": 2.0}])
 

@@ -1,0 +1,1 @@
+"""Metrics: functions of feature arrays, in NumPy alone; `registry` names them all."""

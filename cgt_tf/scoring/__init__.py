@@ -1,0 +1,1 @@
+"""Scores: samples, protocols, and the evaluator that puts them together."""

@@ -1,0 +1,263 @@
+"""Scores samples against one set of real images under one protocol."""
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from cgt_tf.data.image_set import ImageSet
+from cgt_tf.errors import InputError
+from cgt_tf.features.extraction import Extractor
+from cgt_tf.features.feature_net import FeatureNet
+from cgt_tf.features.reference_cache import ReferenceCache
+from cgt_tf.metrics.gaussian import GaussianStatistics
+from cgt_tf.metrics.metric import Comparison, LabelledFeatures
+from cgt_tf.metrics.registry import get_metric, measure
+from cgt_tf.scoring.generate import LABEL_RULES, SampleFn, draw_labels
+from cgt_tf.scoring.nearest import nearest_picture
+from cgt_tf.scoring.protocols import Protocol
+from cgt_tf.scoring.report import warnings_of
+from cgt_tf.scoring.samples import GeneratedImages, Samples, canonical_order
+from cgt_tf.scoring.scores import FeatureFacts, Reference, Scores
+
+REFERENCE_SPLITS = ("heldout", "train", "given")
+
+
+@dataclasses.dataclass(eq=False)
+class Evaluator:
+    """Scores images against one set of real images under one protocol.
+
+    Attributes:
+        feature_net: see `features.load_feature_net`; loaded in the scope of `strategy`.
+        reference: the real images; their features are computed once and kept.
+        protocol: see `protocols`.
+        metrics: names of the registry. The accuracy is measured besides wherever the feature
+            network is a classifier of all classes.
+        reference_split: `heldout`, `train` (the generator was trained on these images), or
+            `given`: not known.
+        training_images: what `nearest` and `intra_cluster` compare with, None: the reference
+            images; `fld` needs them beside held-out ones.
+        batch_size: images per call of the generator and of the feature network.
+        seed: of latents, labels and subsets; the same seed gives the same images.
+        strategy: each replica takes its share of a batch.
+        cache_dir: of the reference's features; see `files.cache_root`.
+    """
+
+    feature_net: FeatureNet
+    reference: ImageSet
+    protocol: Protocol
+    metrics: Sequence[str]
+    _: dataclasses.KW_ONLY
+    reference_split: str
+    training_images: ImageSet | None = None
+    batch_size: int = 100
+    seed: int = 0
+    strategy: tf.distribute.Strategy | None = None
+    cache_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.metrics:
+            raise InputError("expected at least one metric, got none")
+        needing = [name for name in self.metrics if get_metric(name).needs_training]
+        if self.reference_split not in REFERENCE_SPLITS:
+            raise InputError(
+                f"expected a reference out of {REFERENCE_SPLITS}, got {self.reference_split!r}"
+            )
+        if needing and not self._has_both:
+            raise InputError(
+                "expected held-out images beside those that were trained on for the metric "
+                f"{needing[0]}, got {self.reference.name} ({self.reference_split}) alone"
+            )
+        if len(self.reference) < 2:
+            raise InputError(f"expected at least 2 reference images in {self.reference.name}")
+
+    def draw(
+        self,
+        sample_fn: SampleFn,
+        dim_z: int,
+        class_names: Sequence[str],
+        batch_size: int | None = None,
+    ) -> GeneratedImages:
+        """The images of a generator that the protocol asks for, not drawn yet.
+
+        Args:
+            sample_fn: z float32 [B, dim_z], labels int32 [B] -> images float32 [B, H, W, 3] in
+                [-1, 1], of the reference images' size.
+            dim_z: width of a latent.
+            class_names: names of the labels 0, 1, ...
+            batch_size: B; None is the evaluator's.
+
+        Raises:
+            InputError: too few samples, or a class that the reference lacks where labels are drawn
+                as in the data.
+        """
+        counts: list[int] = []
+        if self.protocol.labels == "as_data":
+            lacking = [name for name in class_names if name not in self.reference.counts]
+            if lacking:
+                raise InputError(
+                    f"expected reference images of every class for labels as_data, "
+                    f"{self.reference.name} has none of {lacking[0]!r}"
+                )
+            counts = [self.reference.counts[name] for name in class_names]
+        labels = draw_labels(
+            self.protocol.labels, self.protocol.num_samples, len(class_names), counts, self.seed
+        )
+        return GeneratedImages(
+            sample_fn,
+            labels,
+            tuple(class_names),
+            dim_z,
+            batch_size or self.batch_size,
+            self.seed,
+            self.protocol.truncation,
+        )
+
+    def score(
+        self, samples: Samples, name: str, *, checkpoint_step: int | None = None, **facts: Any
+    ) -> Scores:
+        """Computes the metrics of samples, and tells what they depend on.
+
+        Args:
+            samples: the images to score.
+            name: what they are, for people.
+            checkpoint_step: training step of the generator, where there is one.
+            facts: other values of fields of `Scores`, such as `truncation=None` where images were
+                not drawn here.
+
+        Raises:
+            InputError: images that are not finite, not in [-1, 1] or of another size than the
+                reference images; too few images, or classes that do not match, for a metric.
+        """
+        outputs = self._extractor(self._checked(samples), "scored images", len(samples.labels))
+        order = canonical_order(samples.labels, samples.class_names)
+        labels = np.asarray(samples.labels)
+        fake = LabelledFeatures(
+            outputs.features, outputs.logits, labels, tuple(samples.class_names)
+        )[order]
+        known = self.feature_net.class_names
+        # None: no classifier, or one without names.
+        unknown = [name for name in samples.class_names if name not in set(known)] or ()
+        unknown = unknown if known else None
+        comparison = Comparison(
+            real=self._real,
+            fake=fake,
+            statistics=lambda: self._reference_statistics,
+            training=(lambda: self._training_features) if self._has_both else None,
+            known_classes=known,
+            kmmd_samples=self.protocol.kmmd_samples,
+            seed=self.seed,
+        )
+        found = measure(self._wanted(unknown, samples), comparison)
+        picture = None
+        if "nearest" in found:
+            distances = np.empty(len(order))
+            distances[order] = found["nearest"].details.distances
+            real, features = self._may_be_copied
+            picture = nearest_picture(samples, outputs.features, distances, real, features)
+        scores = Scores(
+            samples=name,
+            metrics={k: v for part in found.values() for k, v in part.scalars.items()},
+            per_class={k: v for part in found.values() for k, v in part.per_class.items()},
+            checkpoint_step=checkpoint_step,
+            picture=picture,
+            **{**self._facts(fake), **facts},
+        )
+        warnings = warnings_of(scores, self.metrics, unknown, self.feature_net.facts)
+        return dataclasses.replace(scores, warnings=tuple(warnings))
+
+    def _wanted(self, unknown: Sequence[str] | None, samples: Samples) -> list[str]:
+        """The metrics that were asked for, and last the accuracy, where it can be had."""
+        needing = [name for name in self.metrics if get_metric(name).needs_classifier]
+        if needing and (unknown is None or unknown):
+            raise InputError(
+                f"expected a feature network that knows the class {samples.class_names[0]!r} and "
+                f"all others for the metric {needing[0]}, got {self.feature_net.name}"
+            )
+        others = [name for name in self.metrics if name != "accuracy"]
+        return others if unknown is None or unknown else [*others, "accuracy"]
+
+    def _facts(self, fake: LabelledFeatures) -> dict[str, Any]:
+        """What the numbers depend on: fields of `Scores`."""
+        net, protocol, reference = self.feature_net, self.protocol, self.reference
+        accuracy = net.facts.accuracy if net.facts else None
+        return {
+            "protocol": protocol,
+            "features": FeatureFacts(
+                net.name, net.fingerprint, net.resolution, net.dim, protocol.resize, accuracy
+            ),
+            "reference": Reference(reference.name, reference.fingerprint, self.reference_split),
+            "num_real": len(reference),
+            "num_fake": len(fake.labels),
+            "num_kmmd": min(protocol.kmmd_samples or len(fake.labels), len(fake.labels)),
+            "bn_statistics": protocol.bn_statistics,
+            "standing_batches": protocol.standing_batches,
+            "truncation": float(protocol.truncation),
+            "seed": int(self.seed),
+            "labels": f"{LABEL_RULES[protocol.labels]}, K = {len(fake.class_names)}",
+        }
+
+    @functools.cached_property
+    def reference_features(self) -> np.ndarray:
+        """Features of the reference images, float32 [n, d]."""
+        return self._features(self.reference)
+
+    @functools.cached_property
+    def _real(self) -> LabelledFeatures:
+        features, reference = self.reference_features, self.reference
+        nothing = np.zeros((len(reference), 0), np.float32)
+        return LabelledFeatures(features, nothing, reference.labels, reference.class_names)
+
+    @functools.cached_property
+    def _reference_statistics(self) -> GaussianStatistics:
+        return GaussianStatistics.from_features(self.reference_features, "real")
+
+    @property
+    def _has_both(self) -> bool:
+        """Whether there are training images, and others beside them."""
+        return self.training_images is not None and self.reference_split != "train"
+
+    @functools.cached_property
+    def _training_features(self) -> np.ndarray:
+        return self._features(self.training_images)
+
+    @functools.cached_property
+    def _extractor(self) -> Extractor:
+        return Extractor(self.feature_net, self.batch_size, self.strategy)
+
+    @functools.cached_property
+    def _own_extractor(self) -> Extractor:
+        """For what is cached: one host may have it and another not, and then work alone."""
+        hosts = self.strategy is not None and self.strategy.cluster_resolver is not None
+        return Extractor(self.feature_net, self.batch_size) if hosts else self._extractor
+
+    def _features(self, images: ImageSet) -> np.ndarray:
+        cache = ReferenceCache(self.cache_dir)
+
+        def compute() -> Iterator[np.ndarray]:
+            extractor = self._own_extractor
+            batches = images.batches(extractor.batch_size)
+            for outputs in extractor.stream(batches, "real images", len(images)):
+                yield outputs.features
+
+        return cache.features(self.feature_net, images.fingerprint, len(images), compute)
+
+    def _checked(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        wanted = self.reference.images.shape[1:]
+        for batch in batches:
+            if batch.shape[1:] != wanted:
+                raise InputError(
+                    f"expected generated images of the reference's size {list(wanted)}, got "
+                    f"{list(batch.shape[1:])}"
+                )
+            yield batch
+
+    @property
+    def _may_be_copied(self) -> tuple[ImageSet, np.ndarray]:
+        """The training images, else the reference images, and their features."""
+        if self._has_both:
+            return self.training_images, self._training_features
+        return self.reference, self.reference_features
