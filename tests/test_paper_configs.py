@@ -19,7 +19,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from cgt_tf.cli.wiring import load_data
+from cgt_tf.data.few_shot import load_data
 from cgt_tf.data.glyph_classes import TARGET_CLASSES
 from cgt_tf.methods.registry import config_from_dict
 from cgt_tf.methods.scratch import spec_from_config

@@ -40,9 +40,9 @@ class Contestant:
 
     def __init__(self, config: Config, directory: Path):
         # TensorFlow is loaded here, so that reading configs does not hold its memory.
-        from cgt_tf.cli.wiring import Session
         from cgt_tf.runs.run_dir import RunDir
         from cgt_tf.training.loop import TrainingRun
+        from cgt_tf.training.session import Session
         from cgt_tf.training.step import batches_per_step
 
         session = Session.create(config)

@@ -23,7 +23,7 @@ def main(argv):
     directories = argv[1:]
     if not directories:
         raise InputError("expected directories of runs, got none")
-    from cgt_tf.cli.wiring import load_data
+    from cgt_tf.data.few_shot import load_data
     from cgt_tf.methods.distillation import drift
     from cgt_tf.methods.registry import config_from_dict
     from cgt_tf.runs.handles import load_source

@@ -1,27 +1,24 @@
-"""What every command does the same way: flags, help, one-line errors, exit status, quiet logs."""
+"""What every command does the same way: flags and their checks, one-line errors, exit status."""
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import math
 import os
 import pathlib
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
-from cgt_tf.cli import flagfiles
-from cgt_tf.config import COMMON_KNOBS
+from cgt_tf.cli import flagfiles, help
 from cgt_tf.errors import InputError
+from cgt_tf.files import check_writable
 
 EXIT_INPUT_ERROR = 2
 _EXIT_INTERRUPTED = 130  # As shells report a command that was ended by Ctrl-C.
 _EXIT_BROKEN_PIPE = 141  # The same of SIGPIPE.
 _LONGEST = 500  # Characters of TensorFlow's own messages.
-_HELP = ("--help", "-help", "-h", "--helpshort", "-helpshort", "-?")
 
 
 def run(
@@ -78,18 +75,33 @@ def check_output(path: str | os.PathLike[str], flag: str) -> None:
     """`InputError` for a file or directory that could not be written, found before any work.
 
     Args:
-        path: what a command is to write; the nearest folder that exists is tried.
+        path: what a command is to write.
         flag: that names it, such as `--output`.
     """
-    place = pathlib.Path(path).absolute().parent
-    while not place.exists():
-        place = place.parent
-    try:
-        tempfile.TemporaryFile(dir=place).close()
-    except OSError as error:
-        raise InputError(
-            f"expected {flag} in a place that can be written, got {path}: {error.strerror}"
-        ) from None
+    check_writable(path, f"{flag} in a place")
+
+
+def check_picture(path: str, flag: str) -> None:
+    """`InputError` for a file that is no `.png` in an existing directory that can be written."""
+    if not path.endswith(".png"):
+        raise InputError(f"expected {flag} to end in .png, got {path}")
+    if not pathlib.Path(path).absolute().parent.is_dir():
+        raise InputError(f"expected {flag} in an existing directory, got {path}")
+    check_output(path, flag)
+
+
+def check_new_directory(path: str, flag: str) -> None:
+    """`InputError` for a directory that holds something, or that could not be written."""
+    place = pathlib.Path(path)
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise InputError(f"expected {flag} to be a new or empty directory, got {path}")
+    check_output(path, flag)
+
+
+def check_truncation(value: float, flag: str = "--truncation") -> None:
+    """`InputError` for a truncation outside (0, 1]."""
+    if not 0 < value <= 1:
+        raise InputError(f"expected {flag} in (0, 1], got {value}")
 
 
 def check_finite(value: float | None, flag: str, above: float = -math.inf) -> None:
@@ -134,10 +146,8 @@ def require(value: object, flag: str, meaning: str) -> None:
 def _parse(
     argv: list[str], main: Callable, name: str, description: str, check: Callable | None
 ) -> list[str]:
-    # Not absl's own help: it finds no flags under a console script, and ends with status 1.
-    if any(argument in _HELP for argument in _before_dashes(argv[1:])):
-        print(f"{description.strip()}\n\nflags:\n{_flags_help(main)}")
-        print(f"\nTry {name} --helpfull for the flags of the libraries.")
+    if help.is_wanted(argv[1:]):
+        print(help.text(main, name, description))
         sys.exit(0)
     argv = flagfiles.expand(argv)
     if check:
@@ -149,53 +159,3 @@ def _parse(
         flags.FLAGS["verbosity"].value = logging.WARNING
         flags.FLAGS["verbosity"].using_default_value = False
     return arguments
-
-
-def _before_dashes(arguments: Sequence[str]) -> Iterator[str]:
-    """Arguments up to `--`, after which nothing is a flag."""
-    for argument in arguments:
-        if argument == "--":
-            return
-        yield argument
-
-
-def _flags_help(main: Callable) -> str:
-    # absl files the flags of a script under its path.
-    module = sys.argv[0] if main.__module__ == "__main__" else main.__module__
-    lines = []
-    for flag in sorted(flags.FLAGS.flags_by_module_dict().get(module, ()), key=lambda f: f.name):
-        if flag.name == "config":
-            continue
-        lines.append(f"  --{flag.name}: {' '.join(flag.help.split())}")
-        if flag.default_as_str not in (None, "''", "'false'"):
-            lines[-1] += f" (default {flag.default_as_str})"
-    if "config" in flags.FLAGS:
-        lines.extend(_config_help(flags.FLAGS["config"].default))
-    return "\n".join(lines)
-
-
-def _config_help(config: object) -> Iterator[str]:
-    """What most runs set, then the chosen method's own knobs, then all others."""
-    every = dict(_fields_help(config, ""))
-    method = getattr(getattr(config, "method", None), "name", "")
-    groups = {
-        "most runs set": [path for path in COMMON_KNOBS if path in every],
-        f"of the method {method}": [path for path in every if path.startswith(f"{method}.")],
-        "all others": list(every),
-    }
-    for title, paths in groups.items():
-        lines = [every.pop(path) for path in paths if path in every]
-        yield from [f"\n{title}:", *lines] if lines else []
-
-
-def _fields_help(config: object, prefix: str) -> Iterator[tuple[str, str]]:
-    """The path of every field of a config dataclass, and its line with the default value."""
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            yield from _fields_help(value, f"{prefix}{field.name}.")
-        else:
-            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            text = field.metadata.get("help", "")
-            path = f"{prefix}{field.name}"
-            yield path, f"  --config.{path}={shown}" + (f": {text}" if text else "")

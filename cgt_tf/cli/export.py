@@ -47,24 +47,18 @@ def main(argv):
     licence = {"weights": _WEIGHTS_LICENCE.value, "data": _DATA_LICENCE.value}
     told = {**facts.of_export(snapshot), "licence": licence}
     if _FORMAT.value == "native":
-        from cgt_tf.export.card import write_card
-        from cgt_tf.export.difference import largest_difference
-        from cgt_tf.formats.native import save_model
+        from cgt_tf.export.native import export_native
 
-        precision = _PRECISION.value
-        path = save_model(snapshot.gan, _OUTPUT.value, snapshot.provenance, precision)
-        write_card(snapshot.extended(), path, told)
+        origin, precision = snapshot.provenance, _PRECISION.value
+        path, levels = export_native(snapshot.gan, _OUTPUT.value, origin, precision, told)
         if precision != "float32":
-            levels = largest_difference(snapshot.extended(), path)
             print(f"stored in {precision}: images move by at most {levels:.2f} of 255 grey levels")
-        print(
-            f"checkpoint of step {snapshot.step} written; use it with --config.source=model:{path}"
-        )
+        use = f"use it with --config.source=model:{path}"
+        print(f"checkpoint of step {snapshot.step} written; {use}")
         return
-    from cgt_tf.export import warm_up
-    from cgt_tf.export.saved_model import export_saved_model
+    from cgt_tf.export import saved_model, warm_up
 
-    path = export_saved_model(snapshot.extended(), _OUTPUT.value, told=told)
+    path = saved_model.export_saved_model(snapshot.extended(), _OUTPUT.value, told=told)
     method = create_method(config_from_dict(snapshot.run.config()))
     if not (path / warm_up.FILE).exists():
         print("no warm-up requests for a server: they need pip install 'cgt_tf[serving]'")

@@ -34,63 +34,43 @@ def main(argv):
     common.no_arguments(argv)
     config = _CONFIG.value
     if _SELFCHECK.value:
-        return _selfcheck(config)
+        from cgt_tf.training.selfcheck import selfcheck
+
+        lines, agrees = selfcheck(config)
+        print("\n".join(lines))
+        return 0 if agrees else 1
     registry.validate(config)
     if not _DRY_RUN.value:
         common.require(_WORKDIR.value, "--workdir", "directory of the run")
 
-    from cgt_tf.runs.run_dir import RunDir
+        from cgt_tf.runs.run_dir import RunDir
 
-    # Before the networks are built, which takes a while.
-    if not _DRY_RUN.value:
-        RunDir(_WORKDIR.value).check_place()
+        RunDir(_WORKDIR.value).check_place()  # Building the networks takes a while.
 
-    from cgt_tf.cli import wiring
     from cgt_tf.scoring.of_runs import training_scores
     from cgt_tf.training.hooks import DivergedError
-    from cgt_tf.training.loop import TrainingRun
-    from cgt_tf.training.stopping import StoppedError, StopSignals
-    from cgt_tf.training.strategy import is_chief
+    from cgt_tf.training.session import Session
+    from cgt_tf.training.stopping import StoppedError
 
-    session = wiring.Session.create(config)
+    session = Session.create(config)
     if _DRY_RUN.value:
         print(json.dumps(configs.to_dict(config), indent=2, ensure_ascii=False))
-        print(session.summary())
-        return 0
     print(session.summary(), flush=True)
-    run = RunDir(_WORKDIR.value, is_chief(session.strategy))
-    training = TrainingRun(
-        config,
-        run,
-        session.strategy,
-        session.method,
-        session.networks,
-        session.train_images,
-        training_scores(session, functools.partial(print, flush=True)),
-    )
-    # After all that bad input can stop, so that nothing is written then.
-    with run.locked(), StopSignals() as signals:
-        last = training.spans[-1].last
-        run.open(config, session.networks.class_names, session.train_images, last)
-        try:
-            training.train(signals)
-        except DivergedError as error:
-            print(f"cgt-train: stopped: {error}", file=sys.stderr)
-            return 1
-        except StoppedError as error:
-            print(f"cgt-train: {error}; the same command goes on from there", file=sys.stderr)
-            return 128 + error.signum
+    if _DRY_RUN.value:
+        return 0
+    try:
+        run = session.train(
+            _WORKDIR.value, training_scores(session, functools.partial(print, flush=True))
+        )
+    except DivergedError as error:
+        print(f"cgt-train: stopped: {error}", file=sys.stderr)
+        return 1
+    except StoppedError as error:
+        print(f"cgt-train: {error}; the same command goes on from there", file=sys.stderr)
+        return 128 + error.signum
     print(f"samples: {run.samples}")
     print(f"next: cgt-evaluate --workdir={run.path}")
     return 0
-
-
-def _selfcheck(config):
-    from cgt_tf.training.selfcheck import selfcheck
-
-    lines, agrees = selfcheck(config)
-    print("\n".join(lines))
-    return 0 if agrees else 1
 
 
 def entry_point():

@@ -96,6 +96,7 @@ class ServedGenerator:
     Attributes:
         path: the version's directory.
         class_names: one name for each class, in label order.
+        new_classes: the same names; a SavedModel does not say which a run has learnt.
         num_classes, resolution, dim_z: K, side of the images in pixels, width of a latent.
         signatures: the SavedModel's own, by name.
     """
@@ -108,7 +109,7 @@ class ServedGenerator:
         self.num_classes = inputs["class_weights"].shape[-1]
         labels = tf.range(self.num_classes, dtype=tf.int64)
         names = self.signatures["labels"](label=labels)["name"].numpy()
-        self.class_names = [name.decode("utf-8") for name in names]
+        self.class_names = self.new_classes = [name.decode("utf-8") for name in names]
         function = self.signatures["from_latent"]
         self.dim_z = function.structured_input_signature[1]["z"].shape[-1]
         self.resolution = function.structured_outputs["image"].shape[1]
@@ -150,6 +151,13 @@ class ServedGenerator:
             raise InputError(f"expected a truncation in (0, 1], got {truncation}")
 
 
+def find_saved_model(directory: str | Path) -> Path | None:
+    """The directory itself, or of its versions the highest; None where there is no SavedModel."""
+    path = Path(directory)
+    places = [path, *(path / str(version) for version in sorted(_versions(path), reverse=True))]
+    return next((place for place in places if (place / "saved_model.pb").exists()), None)
+
+
 def load_saved_model(directory: str | Path) -> ServedGenerator:
     """Loads what `export_saved_model` wrote.
 
@@ -162,12 +170,9 @@ def load_saved_model(directory: str | Path) -> ServedGenerator:
     Raises:
         InputError: no SavedModel there, a damaged one, or one of something else.
     """
-    path = Path(directory)
-    if not (path / "saved_model.pb").exists():
-        versions = [v for v in _versions(path) if (path / str(v) / "saved_model.pb").exists()]
-        if not versions:
-            raise InputError(f"expected a SavedModel or a directory of its versions, got {path}")
-        path = path / str(max(versions))
+    path = find_saved_model(directory)
+    if path is None:
+        raise InputError(f"expected a SavedModel or a directory of its versions, got {directory}")
     try:
         loaded = tf.saved_model.load(str(path))
     except (OSError, tf.errors.OpError) as error:

@@ -59,7 +59,6 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def _load(path: Path):
-    torch = import_torch()
     try:
         with path.open("rb") as file:
             start = file.read(4)
@@ -67,6 +66,7 @@ def _load(path: Path):
         raise InputError(f"expected a .pth file: {error}") from error
     if not start.startswith(_MAGIC):
         raise InputError(f"expected a .pth file at {path}, got one that starts with {start!r}")
+    torch = import_torch()
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

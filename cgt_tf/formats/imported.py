@@ -28,3 +28,15 @@ class Imported:
     report: list[ReportLine] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
     provenance: dict = dataclasses.field(default_factory=dict)
+
+    def lines(self, *, tensors: bool) -> list[str]:
+        """What was read, for people: each tensor, if asked for, counts, notes, shapes."""
+        ignored, spec = sum(not line.target for line in self.report), self.spec
+        return [
+            *(map(str, self.report) if tensors else ()),
+            f"{len(self.report) - ignored} tensors read, {ignored} ignored with a reason",
+            *(f"note: {note}" for note in self.notes),
+            f"{spec.architecture}, {spec.resolution}x{spec.resolution}, {spec.num_classes} "
+            f"classes, z {spec.dim_z}, widths {list(spec.g_widths)}, "
+            f"{'with' if self.discriminator else 'without'} discriminator",
+        ]

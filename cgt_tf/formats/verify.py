@@ -1,5 +1,6 @@
 """Comparisons of imported networks with the originals, on fixed inputs."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +18,47 @@ _PASSED = ("ReadVariableOp", "Identity", "Reshape", "Mul")
 _ADDITIONS = ("Add", "AddV2", "BiasAdd")
 
 
-def verify(kind: str, place: str, imported: Imported, weights: str = "ema") -> tuple[str, list]:
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """What a comparison has found.
+
+    Attributes:
+        original: what the original was, in words.
+        differences: largest |difference| by the name of each tensor compared; images last.
+        tolerance: largest difference of images that is accepted. Rounding alone makes up to some
+            1e-4 in deep networks; wrong weights or statistics make 0.1 and more.
+    """
+
+    original: str
+    differences: dict[str, float]
+    tolerance: float
+
+    @property
+    def agrees(self) -> bool:
+        # Written so that NaN fails.
+        return [*self.differences.values()][-1] <= self.tolerance
+
+    def lines(self) -> list[str]:
+        """For people."""
+        worst = [*self.differences.values()][-1]
+        each = [f"  {name}: max |difference| {d:.3g}" for name, d in self.differences.items()]
+        if self.agrees:
+            verdict = f"the outputs agree: max |difference| {worst:.3g}"
+        else:
+            verdict = f"differs by more than --tolerance={self.tolerance:g}"
+        return [f"compared with {self.original}:", *each, verdict]
+
+
+def verify(
+    kind: str, place: str, imported: Imported, weights: str, tolerance: float
+) -> Verification:
     """Runs the original of a source next to the imported networks.
 
     Args:
         kind, place: the two parts of the source's handle.
         imported: what was read from it.
         weights: as given to `tfhub.read_tfhub`; a module's graph computes with `ema` only.
-
-    Returns:
-        What the original was, and `(name, largest |difference|)` of each tensor that was compared,
-        images last.
+        tolerance: see `Verification`.
 
     Raises:
         InputError: a source without an original to compare with.
@@ -35,16 +66,18 @@ def verify(kind: str, place: str, imported: Imported, weights: str = "ema") -> t
     if kind == "tfhub":
         if weights != "ema":
             raise InputError("a TF-Hub module's own graph computes with weights ema only, got raw")
-        return "the module's own graph", verify_tfhub(place, imported)
-    if kind == "pth":
+        original, differences = "the module's own graph", verify_tfhub(place, imported)
+    elif kind == "pth":
         from cgt_tf.formats.torch_reference import verify_pth
 
-        return (
+        original = (
             "a forward pass in plain torch on the file's tensors, written for this check "
-            "(the file holds no graph, and BigGAN-PyTorch's code is not at hand)",
-            verify_pth(place, imported),
+            "(the file holds no graph, and BigGAN-PyTorch's code is not at hand)"
         )
-    raise InputError(f"expected a tfhub: or pth: source to verify, got {kind}:{place}")
+        differences = verify_pth(place, imported)
+    else:
+        raise InputError(f"expected a tfhub: or pth: source to verify, got {kind}:{place}")
+    return Verification(original, dict(differences), tolerance)
 
 
 def verify_tfhub(handle: str, imported: Imported) -> list[tuple[str, float]]:

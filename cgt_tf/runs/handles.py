@@ -41,18 +41,34 @@ def load_source(
         InputError: an unknown handle, missing or damaged files, or a discriminator of another
             resolution or number of classes.
     """
-    return to_gan(read_source(handle, bn_eps=bn_eps, sn_eps=sn_eps, discriminator=discriminator))
+    return to_gan(read_source(handle, discriminator=discriminator, bn_eps=bn_eps, sn_eps=sn_eps))
 
 
-def read_source(handle: str, *, discriminator: str | None = None, **options) -> Imported:
-    """As `load_source`, with report and notes; `options` go to the reader of the handle's kind."""
-    imported = _read(handle, options)
+def read_source(
+    handle: str,
+    *,
+    discriminator: str | None = None,
+    weights: str = "ema",
+    bn_eps: float | None = None,
+    sn_eps: float | None = None,
+) -> Imported:
+    """As `load_source`, with report and notes.
+
+    Args:
+        handle, discriminator, bn_eps, sn_eps: see `load_source`.
+        weights: ema, or of a TF-Hub module raw, for the weights without the average.
+    """
+    epsilons = {"bn_eps": bn_eps, "sn_eps": sn_eps}
+    kind, _ = split_handle(handle)
+    if weights != "ema" and kind != "tfhub":
+        raise InputError(f"--weights={weights} is for tfhub: sources, got {handle!r}")
+    options = {"weights": weights} if kind == "tfhub" else {}
+    imported = _read(handle, **epsilons, **options)
     if imported.generator is None:
         raise InputError(f"expected a generator at {handle}, found a discriminator alone")
     if not discriminator:
         return imported
-    epsilons = {name: options.get(name) for name in ("bn_eps", "sn_eps")}
-    return _with_discriminator(imported, _read(discriminator, epsilons), handle, discriminator)
+    return _with_discriminator(imported, _read(discriminator, **epsilons), handle, discriminator)
 
 
 def to_gan(imported: Imported) -> Gan:
@@ -103,6 +119,6 @@ def split_handle(handle: str) -> tuple[str, str]:
     return kind, rest
 
 
-def _read(handle: str, options: dict) -> Imported:
+def _read(handle: str, **options) -> Imported:
     kind, rest = split_handle(handle)
     return _READERS[kind](rest, **options)

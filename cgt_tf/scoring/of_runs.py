@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from cgt_tf.cli.wiring import Session
 from cgt_tf.config import Config, EvaluationConfig
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
@@ -18,6 +17,7 @@ from cgt_tf.networks.standing import standing_statistics
 from cgt_tf.scoring.evaluator import Evaluator
 from cgt_tf.scoring.generate import SampleFn, draw_latents, under_strategy
 from cgt_tf.scoring.protocols import Protocol, get_protocol
+from cgt_tf.training.session import Session
 
 _STANDING_SEED = 1 << 32
 

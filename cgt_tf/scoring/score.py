@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from cgt_tf.cli.wiring import load_data
 from cgt_tf.config import EvaluationConfig
 from cgt_tf.data import image_specs
+from cgt_tf.data.few_shot import load_data
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
 from cgt_tf.export.saved_model import ServedGenerator, load_saved_model

@@ -5,13 +5,14 @@ import pytest
 from PIL import Image
 
 from cgt_tf.cli import scoring, session_scores
-from cgt_tf.cli.wiring import Session, load_data
 from cgt_tf.config import EvaluationConfig, ModelConfig, TrainingConfig
+from cgt_tf.data.few_shot import load_data
 from cgt_tf.export.saved_model import export_saved_model, load_saved_model
 from cgt_tf.methods.registry import create_config, validate
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.runs.snapshots import open_snapshot
 from cgt_tf.training.loop import TrainingRun
+from cgt_tf.training.session import Session
 
 MODEL = {"g_widths": (8, 4, 4, 4), "d_widths": (4, 4, 8), "dim_z": 8, "shared_dim": 6}
 

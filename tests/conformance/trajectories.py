@@ -224,10 +224,10 @@ def make_config(fields: dict):
 
 def train(fields: dict, workdir: Path, resumed: bool) -> tuple[dict, dict, dict]:
     """Values of all variables before and after, by name, and the draws of the first passes."""
-    from cgt_tf.cli.wiring import Session
     from cgt_tf.networks.weights import variable_name
     from cgt_tf.runs.run_dir import RunDir
     from cgt_tf.training.loop import TrainingRun
+    from cgt_tf.training.session import Session
 
     def start():
         config = make_config(fields)

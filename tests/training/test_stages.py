@@ -29,8 +29,8 @@ DEATHS = {"before": (1, True), "at": (2, True), "writing_after": (3, False), "af
 
 
 def make_run(directory, knobs=KNOBS, name="run"):
-    from cgt_tf.cli.wiring import Session
     from cgt_tf.training.loop import TrainingRun
+    from cgt_tf.training.session import Session
 
     fields = {**trajectories.knobs("cgan_transfer", directory), **knobs}
     config = trajectories.make_config(fields)

@@ -1,35 +1,41 @@
-"""What the commands share: from a config to networks and data."""
+"""A training's config come to life: strategy, data, and the networks that its method builds."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from cgt_tf.config import Config
+from cgt_tf.data.few_shot import load_data
 from cgt_tf.data.image_set import ImageSet
-from cgt_tf.data.pipeline import to_uint8
-from cgt_tf.data.sources import load_train_and_heldout
-from cgt_tf.export.saved_model import load_saved_model
-from cgt_tf.export.serving import latents_from_seeds
 from cgt_tf.layers.mixed import compute_in
 from cgt_tf.methods.base import DataSpec, Networks, TransferMethod
 from cgt_tf.methods.phases import Stage
 from cgt_tf.methods.registry import create_method
-from cgt_tf.networks.extended import ExtendedGenerator, extended_from
 from cgt_tf.networks.fold import parameters_per_class
 from cgt_tf.networks.gan import Gan
 from cgt_tf.networks.weights import select_variables
-from cgt_tf.runs.handles import is_handle, load_source
+from cgt_tf.runs.handles import load_source
 from cgt_tf.runs.run_dir import RunDir
-from cgt_tf.runs.snapshots import open_snapshot
-from cgt_tf.training.strategy import create_strategy
+from cgt_tf.training.loop import Evaluate, TrainingRun
+from cgt_tf.training.stopping import StopSignals
+from cgt_tf.training.strategy import create_strategy, is_chief
 
 
 @dataclasses.dataclass
 class Session:
-    """A training's config come to life: strategy, data, and the networks that the method built."""
+    """What a training works with.
+
+    Attributes:
+        config: validated.
+        strategy: that the networks were built under.
+        method: of the config.
+        networks: that the method built for the classes of the images.
+        train_images, heldout: see `data.few_shot.load_data`.
+        sources: the GANs that are transferred.
+    """
 
     config: Config
     strategy: tf.distribute.Strategy
@@ -55,6 +61,35 @@ class Session:
             target = DataSpec(train_images.class_names, resolution)
             networks = method.build(sources, target)
         return cls(config, strategy, method, networks, train_images, heldout, sources)
+
+    def train(self, workdir: str, evaluate: Evaluate | None) -> RunDir:
+        """Trains in a run's directory; goes on from its newest checkpoint where there is one.
+
+        Args:
+            workdir: new, or that of the run.
+            evaluate: scores on the schedule of the config, or None.
+
+        Raises:
+            InputError: the directory is another run's, or in use.
+            DivergedError: a loss or a weight was not finite, and the config says stop.
+            StoppedError: a signal asked to stop; the step is saved.
+        """
+        run = RunDir(workdir, is_chief(self.strategy))
+        training = TrainingRun(
+            self.config,
+            run,
+            self.strategy,
+            self.method,
+            self.networks,
+            self.train_images,
+            evaluate,
+        )
+        # After all that bad input can stop, so that nothing is written then.
+        with run.locked(), StopSignals() as signals:
+            last = training.spans[-1].last
+            run.open(self.config, self.networks.class_names, self.train_images, last)
+            training.train(signals)
+        return run
 
     def summary(self) -> str:
         """Class map and parameter counts, for `--dry_run` and the log."""
@@ -101,66 +136,6 @@ class Session:
             f"{len(self.sources[0].class_names)} old classes, which stay as they are, and {new}, "
             f"{each:,} parameters each"
         )
-
-
-def load_data(config: Config, resolution: int) -> tuple[ImageSet, ImageSet | None]:
-    """The few-shot training images and the held-out ones of a config."""
-    data = config.data
-    sets = load_train_and_heldout(
-        data.train,
-        resolution=resolution,
-        classes=data.classes,
-        images_per_class=data.images_per_class,
-        seed=config.seed if data.draw_seed < 0 else data.draw_seed,
-        cache_dir=data.cache_dir or None,
-        heldout_spec=data.heldout,
-        memory_gb=data.memory_gb,
-    )
-    if not data.unlabelled:
-        return sets
-    train, heldout = sets
-    return train.without_labels(), heldout and heldout.without_labels()
-
-
-@dataclasses.dataclass(frozen=True)
-class Sampler:
-    """Samples of a run or of a SavedModel.
-
-    Attributes:
-        class_names: all classes, in label order.
-        new_classes: the ones a run has learnt; all of a SavedModel.
-        resolution: side of the images, in pixels.
-        sample: labels int64 [n], seeds int64 [n], truncation -> images uint8 [n, R, R, 3].
-    """
-
-    class_names: list[str]
-    new_classes: Sequence[str]
-    resolution: int
-    sample: Callable
-
-
-def open_sampler(model: str, checkpoint: str) -> Sampler:
-    """A run's old and new classes at a checkpoint, a SavedModel, or a source by its handle."""
-    if is_handle(model):
-        gan = load_source(model)
-        return _sampler(extended_from(gan), gan.class_names)
-    if not RunDir(model).exists:
-        served = load_saved_model(model)
-        return Sampler(served.class_names, served.class_names, served.resolution, served.sample)
-    snapshot = open_snapshot(model, checkpoint)
-    return _sampler(snapshot.extended(), snapshot.new_classes)
-
-
-def _sampler(extended: ExtendedGenerator, new_classes: Sequence[str]) -> Sampler:
-    @tf.function(autograph=False)
-    def images(labels, seeds, truncation):
-        z = latents_from_seeds(seeds, extended.spec.dim_z, truncation)
-        return to_uint8(extended(z, labels, truncation))
-
-    def sample(labels, seeds, truncation):
-        return images(tf.constant(labels), tf.constant(seeds), truncation).numpy()
-
-    return Sampler(extended.class_names, new_classes, extended.spec.resolution, sample)
 
 
 def _size(variables) -> int:
