@@ -81,10 +81,10 @@ def check_output(path: str | os.PathLike[str], flag: str) -> None:
     check_writable(path, f"{flag} in a place")
 
 
-def check_picture(path: str, flag: str) -> None:
-    """`InputError` for a file that is no `.png` in an existing directory that can be written."""
-    if not path.endswith(".png"):
-        raise InputError(f"expected {flag} to end in .png, got {path}")
+def check_file(path: str, flag: str, ending: str) -> None:
+    """`InputError` for a file of another ending, or in no directory that can be written."""
+    if not path.endswith(ending):
+        raise InputError(f"expected {flag} to end in {ending}, got {path}")
     if not pathlib.Path(path).absolute().parent.is_dir():
         raise InputError(f"expected {flag} in an existing directory, got {path}")
     check_output(path, flag)

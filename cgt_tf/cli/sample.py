@@ -35,7 +35,7 @@ def main(argv):
     common.no_arguments(argv)
     common.require(_MODEL.value, "--model", "a run or a SavedModel directory")
     common.require(_OUTPUT.value, "--output", "a picture ending in .png")
-    common.check_picture(_OUTPUT.value, "--output")
+    common.check_file(_OUTPUT.value, "--output", ".png")
     common.check_truncation(_TRUNCATION.value)
 
     from cgt_tf.export.sampler import open_sampler, sample_grid
