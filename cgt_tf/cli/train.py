@@ -24,9 +24,7 @@ _DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print the resolved config, the class map and parameter counts, and stop."
 )
 _SELFCHECK = flags.DEFINE_bool(
-    "selfcheck",
-    False,
-    "Compare two steps of a tiny GAN under --config.training.strategy with one CPU, and stop.",
+    "selfcheck", False, "Compare two steps under --config.training.strategy with one CPU, and stop."
 )
 
 
@@ -58,10 +56,9 @@ def main(argv):
     print(session.summary(), flush=True)
     if _DRY_RUN.value:
         return 0
+    scores = training_scores(session, functools.partial(print, flush=True))
     try:
-        run = session.train(
-            _WORKDIR.value, training_scores(session, functools.partial(print, flush=True))
-        )
+        run = session.train(_WORKDIR.value, scores)
     except DivergedError as error:
         print(f"cgt-train: stopped: {error}", file=sys.stderr)
         return 1

@@ -42,7 +42,7 @@ def test_own_images_make_a_feature_net(tmp_path):
     [
         ([], "expected --data="),
         (["--data=photos"], "expected --output="),
-        (["--data=photos", "--output=a.h5"], "--output must end in .keras"),
+        (["--data=photos", "--output=a.h5"], "expected --output to end in .keras"),
         (["--data=photos", "--output=no/a.keras"], "in an existing directory, got no/a.keras"),
         (["--data=nowhere", "--output=a.keras"], "got 'nowhere'"),
         (["--data=single", "--output=a.keras"], "at least 2 images of class 'b'"),

@@ -396,7 +396,8 @@ def test_a_process_ends_while_it_reads_ahead(cache, folder, tmp_path, fail):
 
 def test_sets_read_from_disk_can_be_scored_and_trained_on(cache, folder):
     """What else takes images takes them from disk, too."""
-    from cgt_tf.features.classifier import Settings, hold_out, join, training_batches
+    from cgt_tf.features.classifier import Settings, training_batches
+    from cgt_tf.features.classifier_data import hold_out, join
 
     sets = []
     for images in both(str(folder)):

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
-from cgt_tf.features import classifier
+from cgt_tf.features import classifier, classifier_data
 from cgt_tf.features.classifier import Settings
 from cgt_tf.features.classifier_facts import ClassifierFacts, add_facts, read_facts
 from cgt_tf.features.classifier_nets import build_classifier
@@ -157,21 +157,21 @@ def test_equal_seeds_give_equal_batches():
 
 def test_a_fifth_of_every_class_is_held_out():
     images = easy((2, 10, 24))
-    train, heldout = classifier.hold_out(images, seed=0)
+    train, heldout = classifier_data.hold_out(images, seed=0)
     assert list(heldout.counts.values()) == [1, 2, 4]
     assert list(train.counts.values()) == [1, 8, 20]
     together = np.concatenate([train.images, heldout.images])
     assert len(np.unique(together.reshape(36, -1), axis=0)) == 36
     with pytest.raises(InputError, match="at least 2 images of class 'bright' in easy"):
-        classifier.hold_out(easy((5, 1, 5)), seed=0)
+        classifier_data.hold_out(easy((5, 1, 5)), seed=0)
 
 
 def test_sets_are_joined_with_labels_that_count_on():
-    joined = classifier.join([easy(), easy((2, 3), ("x", "y"))])
+    joined = classifier_data.join([easy(), easy((2, 3), ("x", "y"))])
     assert joined.class_names == (*NAMES, "x", "y")
     assert list(joined.counts.values()) == [12, 12, 12, 2, 3]
     with pytest.raises(InputError, match="different classes in the data specs, got 'dark' twice"):
-        classifier.join([easy(), easy()])
+        classifier_data.join([easy(), easy()])
 
 
 def test_one_class_is_an_input_error():
