@@ -17,6 +17,7 @@ from cgt_tf.networks.extended import extended_from
 from cgt_tf.networks.gan import Gan
 from cgt_tf.pictures import labelled_grid
 from cgt_tf.runs.handles import is_handle, load_source
+from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.runs.snapshots import open_snapshot
 
 _MOST_PIXELS = 1 << 28
@@ -80,6 +81,8 @@ def open_sampler(model: str, checkpoint: str) -> Sampler:
     if is_handle(model):
         gan = load_source(model)
         return GanSampler(gan, gan.class_names)
+    if not RunDir(model).exists:
+        raise InputError(f"expected a run, a SavedModel, or a source as <kind>:<place>, got {model}")
     snapshot = open_snapshot(model, checkpoint)
     return GanSampler(snapshot.gan, snapshot.new_classes)
 
