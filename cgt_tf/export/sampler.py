@@ -82,7 +82,7 @@ def open_sampler(model: str, checkpoint: str) -> Sampler:
         gan = load_source(model)
         return GanSampler(gan, gan.class_names)
     if not RunDir(model).exists:
-        raise InputError(f"expected a run, a SavedModel, or a source as <kind>:<place>, got {model}")
+        raise InputError(f"expected a run, a SavedModel or a source <kind>:<place>, got {model}")
     snapshot = open_snapshot(model, checkpoint)
     return GanSampler(snapshot.gan, snapshot.new_classes)
 

@@ -69,5 +69,5 @@ def test_a_gan_in_memory_draws_what_its_folded_generator_makes(tmp_path):
 
 
 def test_a_place_without_a_model_is_refused(tmp_path):
-    with pytest.raises(InputError, match="expected a run, a SavedModel, or a source as"):
+    with pytest.raises(InputError, match="expected a run, a SavedModel or a source"):
         open_sampler(str(tmp_path), "best")
