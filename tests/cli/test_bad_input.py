@@ -155,7 +155,7 @@ FLAGS = [
         "--workdir={tmp} --output={tmp}/new --precision=float16",
         "--precision=float16 needs --format=native, got saved_model",
     ),
-    ("features", "--data=x --output=x.h5", "must end in .keras"),
+    ("features", "--data=x --output=x.h5", "to end in .keras"),
     ("features", "--data=x --output={tmp}/x.keras --learning_rate=nan", "number above 0, got nan"),
     ("features", "--data={tmp}/no --output={tmp}/x.keras", "expected bundled:glyphs"),
     ("prepare", "--images={tmp}/no --output={tmp}/new --resolution=32", "found nothing at"),
