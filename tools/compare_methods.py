@@ -45,7 +45,7 @@ _SHEET = flags.DEFINE_integer("sheet", None, "Step of the sample sheets to draw.
 _TRAIN = flags.DEFINE_list("train", [sys.executable, "-m", "cgt_tf.cli.train"], "cgt-train.")
 
 # Of the sheet: pixels of sample grids, which have eight columns of 32x32, that are shown.
-_SHOWN = (256, 192)
+_SHOWN = (360, 300)
 
 
 def plan_of_flagfiles(arguments: list[str]) -> Plan:
@@ -57,7 +57,12 @@ def plan_of_flagfiles(arguments: list[str]) -> Plan:
 
 def draw_sheet(grids: dict[str, Path], path: Path) -> None:
     """The upper rows of sample grids with their names below, three in a row."""
-    shown = [np.asarray(Image.open(grid).crop((0, 0, *_SHOWN))) for grid in grids.values()]
+    width, height = _SHOWN
+    shown = []
+    for grid in map(Image.open, grids.values()):
+        part = Image.new("RGB", _SHOWN, "white")
+        part.paste(grid.resize((width, round(grid.height * width / grid.width))))
+        shown.append(np.asarray(part))
     captioned_grid(np.stack(shown), list(grids), 3).save(path)
 
 

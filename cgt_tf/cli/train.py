@@ -58,15 +58,13 @@ def main(argv):
         return 0
     scores = training_scores(session, functools.partial(print, flush=True))
     try:
-        run = session.train(_WORKDIR.value, scores)
+        session.train(_WORKDIR.value, scores)
     except DivergedError as error:
         print(f"cgt-train: stopped: {error}", file=sys.stderr)
         return 1
     except StoppedError as error:
         print(f"cgt-train: {error}; the same command goes on from there", file=sys.stderr)
         return 128 + error.signum
-    print(f"samples: {run.samples}")
-    print(f"next: cgt-evaluate --workdir={run.path}")
     return 0
 
 

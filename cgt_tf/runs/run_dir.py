@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
 from cgt_tf.files import TEMPORARY, check_writable, write_atomically
 from cgt_tf.runs import lock, record, saved, stats
+
+LOG = "log.txt"
 
 
 class RunDir:
@@ -124,6 +127,13 @@ class RunDir:
         text = json.dumps(values, indent=2, ensure_ascii=False)
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             write_atomically(path, text)
+
+    def append_log(self, text: str) -> None:
+        """Adds lines with the time to `log.txt`."""
+        now = time.strftime("%Y-%m-%d %H:%M:%S")
+        if self.chief:
+            with (self.path / LOG).open("a", encoding="utf-8") as file:
+                file.writelines(f"{now}  {line}\n" for line in text.splitlines())
 
     def append_stats(self, values: dict) -> None:
         """Adds one line to `stats.jsonl`."""

@@ -3,28 +3,21 @@
 import contextlib
 import math
 import shutil
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
-from tqdm import tqdm
 
-from cgt_tf.data.pipeline import to_uint8
 from cgt_tf.errors import InputError
 from cgt_tf.formats.native import save_model
 from cgt_tf.networks.gan import Gan
 from cgt_tf.networks.weights import variable_name
-from cgt_tf.pictures import tile
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.training.alarms import VARIANCE_RATIO, LogitGap, collapse_warnings
 from cgt_tf.training.state import TrainState
-
-_GRID_COLUMNS = 8
-_GRID_ROWS = 20
+from cgt_tf.training.story import Story
 
 
 class DivergedError(RuntimeError):
@@ -77,12 +70,12 @@ class StepLog:
     Args:
         run: opened, with the statistics of the steps before this one alone.
         writer: of the TensorBoard events.
+        story: told of scores and warnings.
         collapse_share: least variance ratio without a warning, see `collapse_warnings`.
     """
 
-    def __init__(self, run: RunDir, writer, collapse_share: float = 0.0):
-        self._run = run
-        self._writer = writer
+    def __init__(self, run: RunDir, writer, story: Story, collapse_share: float = 0.0):
+        self._run, self._writer, self._story = run, writer, story
         self._images_per_step, self._stage = 0, {}
         self._collapse_share = collapse_share
         records = run.read_stats()
@@ -139,8 +132,9 @@ class StepLog:
         scores = {**scores, **self._gap.take()}
         warnings = collapse_warnings(scores, self._collapse_share, self._scored)
         self._scored.append(scores)
+        self._story.scores(step, scores)
         for warning in warnings:
-            tqdm.write(f"warning: step {step}: {warning}", file=sys.stderr)
+            self._story.say(f"warning: step {step}: {warning}")
         noted = {"warnings": warnings} if warnings else {}
         self._run.append_stats({"step": step, **scores, **noted})
         self._write_scalars(scores, step)
@@ -153,33 +147,6 @@ class StepLog:
         with self._writer.as_default(step=step):
             for name, value in scalars.items():
                 tf.summary.scalar(name, value)
-
-
-class SampleGrid:
-    """Draws a grid with the same latents each time: one row a class, at most 20 rows and 8 columns.
-
-    Args:
-        seed: of the latents; each column has the same z in every row.
-    """
-
-    def __init__(self, run: RunDir, writer, num_classes: int, dim_z: int, seed: int):
-        rows = min(num_classes, _GRID_ROWS)
-        classes = np.linspace(0, num_classes - 1, rows).round().astype(np.int32)
-        self._labels = np.repeat(classes, _GRID_COLUMNS)
-        z = np.random.default_rng(seed).normal(size=(_GRID_COLUMNS, dim_z)).astype(np.float32)
-        self._z = np.tile(z, (rows, 1))
-        self._run = run
-        self._writer = writer
-
-    def save(self, sample: Callable, step: int) -> Path:
-        """Writes `samples/step_<step>.png` from `sample(z, labels)` -> images in [-1, 1]."""
-        images = to_uint8(sample(self._z, self._labels)).numpy()
-        grid = tile(images, _GRID_COLUMNS)
-        path = self._run.samples / f"step_{step:06d}.png"
-        Image.fromarray(grid).save(path)
-        with self._writer.as_default(step=step):
-            tf.summary.image("samples", grid[None])
-        return path
 
 
 class Checkpoints:

@@ -15,10 +15,12 @@ from cgt_tf.methods.base import Networks, TransferMethod
 from cgt_tf.methods.phases import Stage
 from cgt_tf.networks.extended import ExtendedGenerator
 from cgt_tf.runs.run_dir import RunDir
-from cgt_tf.training.hooks import Checkpoints, DivergedError, SampleGrid, StepLog, WeightCheck
+from cgt_tf.training.hooks import Checkpoints, DivergedError, StepLog, WeightCheck
+from cgt_tf.training.sample_grid import SampleGrid
 from cgt_tf.training.state import TrainState
 from cgt_tf.training.step import StageStep, batches_per_step, passes_per_step
 from cgt_tf.training.stopping import StoppedError, StopSignals
+from cgt_tf.training.story import Story
 
 # How often a diverged run goes on with half the learning rates.
 _MOST_REDUCTIONS = 3
@@ -142,19 +144,21 @@ class TrainingRun:
                 step = self._roll_back(error, checkpoints, left)
         writer.close()
         if self.state.stopped_early:
-            message = self.state.early_stop.message(float(self.state.best_fid))
-            print(message, file=sys.stderr)  # noqa: T201 (why the bar ends before its end)
+            self.story.say(self.state.early_stop.message(float(self.state.best_fid)))
+        self.story.end()
         return self.state
 
     def _go_on(self, done: int | None, writer, checkpoints: Checkpoints, signals) -> None:
         """All steps after those that are done; None: from the start."""
         self.run.truncate_stats(-1 if done is None else done)
-        log = StepLog(self.run, writer, self.config.training.collapse_share)
-        count, spec = len(self.networks.class_names), self.networks.spec
-        grid = SampleGrid(self.run, writer, count, spec.dim_z, self.config.seed)
+        self.story = Story(self.run, self.spans[-1].last)
+        log = StepLog(self.run, writer, self.story, self.config.training.collapse_share)
+        names, dim_z = self.networks.class_names, self.networks.spec.dim_z
+        grid = SampleGrid(self.run, writer, self.data, names, dim_z, self.config.seed)
         around = _Around(self, log, grid, checkpoints, WeightCheck(self.state))
         if done is None:
             around(0, self.spans[-1].stage)
+        self.story.begin(done or 0)
         for span in self.spans:
             if (done or 0) < span.last and not self.state.stopped_early:
                 self._run_stage(span, max(done or 0, span.first), log, around, signals)
@@ -170,8 +174,9 @@ class TrainingRun:
         self.state.rate_scale.assign(scale)
         self.run.truncate_stats(step)
         self.run.append_stats({"step": step, "diverged": str(error), "rate_scale": scale})
-        text = f"warning: {error}: going on from step {step} with learning rates times {scale:g}"
-        tqdm.write(text, file=sys.stderr)
+        self.story.say(
+            f"warning: {error}: going on from step {step} with learning rates times {scale:g}"
+        )
         return step
 
     def _run_stage(

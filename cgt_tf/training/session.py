@@ -88,6 +88,7 @@ class Session:
         with run.locked(), StopSignals() as signals:
             last = training.spans[-1].last
             run.open(self.config, self.networks.class_names, self.train_images, last)
+            run.append_log(self.summary())
             training.train(signals)
         return run
 

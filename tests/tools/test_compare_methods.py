@@ -353,4 +353,4 @@ def test_sheets_show_a_tables_first_draw(place):
     pictures = {path.name: Image.open(path) for path in (place / "kept").glob("*.png")}
     assert set(pictures) == {"samples_ten_8.png", "samples_all_8.png"}
     ten = pictures["samples_ten_8.png"]
-    assert ten.getpixel((100, 100)) == (200, 0, 0) and ten.getpixel((362, 100)) == (0, 200, 0)
+    assert ten.getpixel((100, 100)) == (200, 0, 0) and ten.getpixel((500, 100)) == (0, 200, 0)

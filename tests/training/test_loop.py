@@ -181,7 +181,7 @@ def test_samples_and_config_are_written(make_run, config):
     run = make_run(config)
     run.train()
     names = sorted(path.name for path in run.run.samples.iterdir())
-    assert names == ["step_000000.png", "step_000002.png", "step_000004.png"]
+    assert names == ["reals.png", "step_000000.png", "step_000002.png", "step_000004.png"]
     record = json.loads((run.run.path / "config.json").read_text(encoding="utf-8"))
     assert record["config"]["seed"] == 3
     assert record["versions"]["tensorflow"] == tf.__version__

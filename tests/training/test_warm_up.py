@@ -81,5 +81,5 @@ def test_no_samples_and_scores_of_a_generator_that_stands_still(make_run, warm_u
     run = make_run(warm_up, evaluate=evaluate)
     run.train()
     assert scored == [0, 4, 5]
-    names = sorted(path.name for path in run.run.samples.iterdir())
+    names = sorted(path.name for path in run.run.samples.glob("step_*"))
     assert names == [f"step_00000{step}.png" for step in (0, 4, 5)]

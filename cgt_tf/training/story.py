@@ -1,0 +1,109 @@
+"""What a run tells while it goes: a line a score, warnings, and a summary at the end.
+
+Lines go to stderr, above the progress bar, and with their time into the run's log.txt.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+
+from tqdm import tqdm
+
+from cgt_tf.runs.run_dir import RunDir
+
+_CRITERION = "fid"
+# Shown beside the criterion, where they were measured.
+_BESIDE = ("accuracy", "kid", "recall")
+
+
+class Story:
+    """Tells what happens in a run.
+
+    Args:
+        run: Opened run directory; workers that are not its chief tell nothing.
+        last_step: Last step of the run.
+        clock: Seconds that only rise.
+    """
+
+    def __init__(self, run: RunDir, last_step: int, clock: Callable[[], float] = time.monotonic):
+        self._run, self._last_step, self._clock = run, last_step, clock
+        self._start = clock()
+        self._first_step: int | None = None
+        self._scores = [r for r in run.read_stats() if _CRITERION in r]
+
+    def say(self, text: str) -> None:
+        """To stderr and log.txt."""
+        if self._run.chief:
+            tqdm.write(text, file=sys.stderr)
+            self.note(text)
+
+    def note(self, text: str) -> None:
+        """To log.txt alone."""
+        self._run.append_log(text)
+
+    def begin(self, step: int) -> None:
+        """The steps after this one follow, from which the time that is left is guessed."""
+        self._first_step, self._start = step, self._clock()
+
+    def scores(self, step: int, scores: dict[str, float]) -> None:
+        """A line on the scores at a step, with the best so far and the time that is left."""
+        parts = [f"step {step}/{self._last_step}"]
+        if _CRITERION in scores:
+            parts.append(f"{_CRITERION} {scores[_CRITERION]:.4g} ({self._compared(scores)})")
+            self._scores.append({"step": step, **scores})
+        parts += [f"{name} {scores[name]:.3g}" for name in _BESIDE if name in scores]
+        left = self._seconds_left(step)
+        parts += [f"{_duration(left)} left"] if left else []
+        self.say("  ".join(parts))
+
+    def _compared(self, scores: dict[str, float]) -> str:
+        if not self._scores:
+            return "the first"
+        best = self._best
+        if scores[_CRITERION] < best[_CRITERION]:
+            return f"best so far, was {best[_CRITERION]:.4g} at step {best['step']}"
+        return f"best {best[_CRITERION]:.4g} at step {best['step']}"
+
+    @property
+    def _best(self) -> dict:
+        return min(self._scores, key=lambda record: record[_CRITERION])
+
+    def _seconds_left(self, step: int) -> float:
+        done = step - (self._first_step or 0)
+        if self._first_step is None or done <= 0:
+            return 0.0
+        return (self._clock() - self._start) / done * (self._last_step - step)
+
+    def end(self) -> None:
+        """What came out, where it is, and what can be done next."""
+        if not self._run.chief:
+            return
+        lines = [f"done in {_duration(self._clock() - self._start)}"]
+        if self._scores:
+            first, best, last = self._scores[0], self._best, self._scores[-1]
+            steps = ", ".join(
+                f"{name} {record[_CRITERION]:.4g} at step {record['step']}"
+                for name, record in (("first", first), ("best", best), ("last", last))
+            )
+            lines.append(f"{_CRITERION}: {steps}")
+        else:
+            lines.append("no scores: the best checkpoint is the last one")
+        saved = self._run.saved_steps()
+        if saved:
+            step = self._run.resolve_checkpoint("best")
+            lines.append(f"best checkpoint: step {step} of {', '.join(map(str, saved))}")
+        path = self._run.path
+        lines += [
+            f"samples: {self._run.samples}",
+            f"next: cgt-evaluate --workdir={path}",
+            f"      cgt-sample --model={path} --output={path}/grid.png",
+            f"      cgt-export --workdir={path} --output={path}/served",
+        ]
+        self.say("\n".join(lines))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.1f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
