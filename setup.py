@@ -28,7 +28,7 @@ setup(
     # Beside the package in a checkout; inside of it in a wheel, where --preset finds them, too.
     package_dir={"cgt_tf.configs": "configs"},
     package_data={
-        "cgt_tf": ["assets/*", "assets/*/*"],
+        "cgt_tf": ["py.typed", "assets/*", "assets/*/*"],
         "cgt_tf.configs": ["README.md", "*/*.flags", "*/*.json"],
     },
     python_requires=">=3.10",

@@ -1,9 +1,12 @@
 """Add new classes to a pretrained class-conditional GAN from a few images per class.
 
+    run = cgt_tf.transfer("bundled:cifar80", "photos/", "runs/photos", training={"steps": 600})
+    run.grid().save("grid.png")
+
     gan = cgt_tf.load_source("bundled:glyphs32")
     images, endpoints = gan.generator(z, labels)
 
-See `cgt_tf.evaluation` for the metrics and the `cgt-*` commands for everything else.
+`cgt_tf.evaluation` has the metrics, and the `cgt-*` commands do everything else.
 """
 
 import importlib
@@ -12,6 +15,8 @@ __version__ = "0.1.0"
 
 # Loaded on first use, so that `import cgt_tf` and `--help` do not wait for TensorFlow.
 _LAZY = {
+    "transfer": ("cgt_tf.api", "transfer"),
+    "Run": ("cgt_tf.api", "Run"),
     "load_source": ("cgt_tf.runs.handles", "load_source"),
     "Gan": ("cgt_tf.networks.gan", "Gan"),
     "GanSpec": ("cgt_tf.networks.spec", "GanSpec"),
@@ -19,6 +24,10 @@ _LAZY = {
     "evaluation": ("cgt_tf.evaluation", None),
 }
 __all__ = [*_LAZY]
+
+
+def __dir__():
+    return [*__all__, "__version__"]
 
 
 def __getattr__(name):

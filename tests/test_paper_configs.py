@@ -62,7 +62,8 @@ _PARSER = """
 import json, multiprocessing, sys
 from absl import flags
 from cgt_tf import config as configs
-from cgt_tf.cli import config_flag, flagfiles
+from cgt_tf import flagfiles
+from cgt_tf.cli import config_flag
 from cgt_tf.errors import InputError
 from cgt_tf.methods import registry
 

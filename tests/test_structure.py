@@ -23,6 +23,8 @@ ARROWS = {
     "files": "errors",
     "pictures": "errors",
     "progress": "",
+    "flagfiles": "errors",
+    "knobs": "errors",
     "fused": "",
     "tfgan": "errors",
     "metrics": "errors",
@@ -37,17 +39,19 @@ ARROWS = {
     "methods": "errors files pictures tfgan config config_checks data layers networks runs",
     "training": "errors pictures config data layers networks formats runs methods",
     "features": "errors files progress config data",
-    "export": "errors files pictures data networks formats runs",
+    "export": "errors files pictures data networks formats runs methods",
     "scoring": "errors files pictures metrics config data networks runs methods training features "
     "export",
-    "cli": "errors files metrics config data formats runs methods training features export scoring",
+    "api": "errors flagfiles knobs config runs methods training export scoring",
+    "cli": "errors files flagfiles knobs metrics config data formats runs methods training "
+    "features export scoring",
 }
 # The package's own names, which are loaded when they are first used.
 ANYTHING = {"__init__"}
 KERAS_ALONE = {"layers", "networks"}
 
 # What may be longer than a command: code of the command line itself, which uses nothing else.
-MACHINERY = {"errors", "files", "config", "methods", "cli"}
+MACHINERY = {"errors", "files", "flagfiles", "knobs", "config", "methods", "cli"}
 
 MAX_COMMAND_LINES = 79
 MAX_FILE_LINES = 300

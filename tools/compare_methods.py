@@ -44,7 +44,7 @@ _SUFFIX = flags.DEFINE_string("suffix", "", "Without a queue: added to the names
 _SHEET = flags.DEFINE_integer("sheet", None, "Step of the sample sheets to draw.")
 _TRAIN = flags.DEFINE_list("train", [sys.executable, "-m", "cgt_tf.cli.train"], "cgt-train.")
 
-# Of the sheet: pixels of sample grids, which have eight columns of 32x32, that are shown.
+# Pixels of a sheet that each sample grid takes; long ones are cut off below.
 _SHOWN = (360, 300)
 
 
@@ -57,7 +57,7 @@ def plan_of_flagfiles(arguments: list[str]) -> Plan:
 
 def draw_sheet(grids: dict[str, Path], path: Path) -> None:
     """The upper rows of sample grids with their names below, three in a row."""
-    width, height = _SHOWN
+    width = _SHOWN[0]
     shown = []
     for grid in map(Image.open, grids.values()):
         part = Image.new("RGB", _SHOWN, "white")

@@ -32,8 +32,8 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from cgt_tf.cli.flagfiles import expand
 from cgt_tf.errors import InputError
+from cgt_tf.flagfiles import expand
 from cgt_tf.methods import registry
 
 DIVERGED = "diverged.txt"  # Beside the statistics of a run that did; holds its last words.

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
-from cgt_tf.cli import flagfiles, help
+from cgt_tf import flagfiles
+from cgt_tf.cli import help
 from cgt_tf.errors import InputError
 from cgt_tf.files import check_writable
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import itertools
 import re
@@ -12,7 +11,7 @@ from typing import Any, TypeVar, get_type_hints
 from absl import flags
 from ml_collections import config_flags
 
-from cgt_tf.cli import flagfiles
+from cgt_tf import flagfiles, knobs
 from cgt_tf.errors import InputError
 from cgt_tf.methods import registry
 
@@ -89,13 +88,7 @@ class _TupleParser(flags.ArgumentParser):
     def parse(self, argument: Any) -> tuple:
         if isinstance(argument, tuple):
             return argument
-        if not argument.startswith(("(", "[")):
-            return tuple(self._item(part.strip()) for part in argument.split(",") if part.strip())
-        try:
-            values = tuple(ast.literal_eval(argument))
-        except (SyntaxError, TypeError):
-            raise ValueError(f"expected a,b or ('a', 'b'), got {argument}") from None
-        return tuple(self._item(value) for value in values)
+        return knobs.parse_tuple(argument, self._item)
 
     def flag_type(self) -> str:
         return f"comma-separated {self._item.__name__}"

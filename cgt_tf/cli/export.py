@@ -12,7 +12,6 @@ its own networks. With --precision=float16 it takes half the space, and prints h
 from absl import flags
 
 from cgt_tf.cli import common
-from cgt_tf.errors import InputError
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of a run of cgt-train.")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best (lowest FID), last, or a step.")
@@ -34,38 +33,18 @@ def main(argv):
     common.require(_WORKDIR.value, "--workdir", "directory of a run")
     common.require(_OUTPUT.value, "--output", "directory to write")
     common.check_output(_OUTPUT.value, "--output")
-    if _FORMAT.value != "native" and _PRECISION.value != "float32":
-        raise InputError(
-            f"--precision={_PRECISION.value} needs --format=native, got {_FORMAT.value}"
-        )
 
-    from cgt_tf.methods.registry import config_from_dict, create_method
-    from cgt_tf.runs import facts
-    from cgt_tf.runs.snapshots import open_snapshot
+    from cgt_tf.export.of_run import export_run
 
-    snapshot = open_snapshot(_WORKDIR.value, _CHECKPOINT.value)
-    licence = {"weights": _WEIGHTS_LICENCE.value, "data": _DATA_LICENCE.value}
-    told = {**facts.of_export(snapshot), "licence": licence}
-    if _FORMAT.value == "native":
-        from cgt_tf.export.native import export_native
-
-        origin, precision = snapshot.provenance, _PRECISION.value
-        path, levels = export_native(snapshot.gan, _OUTPUT.value, origin, precision, told)
-        if precision != "float32":
-            print(f"stored in {precision}: images move by at most {levels:.2f} of 255 grey levels")
-        use = f"use it with --config.source=model:{path}"
-        print(f"checkpoint of step {snapshot.step} written; {use}")
-        return
-    from cgt_tf.export import saved_model, warm_up
-
-    path = saved_model.export_saved_model(snapshot.extended(), _OUTPUT.value, told=told)
-    method = create_method(config_from_dict(snapshot.run.config()))
-    if not (path / warm_up.FILE).exists():
-        print("no warm-up requests for a server: they need pip install 'cgt_tf[serving]'")
-    if method.needs_source and not method.keeps_old_classes:
-        print("the new classes only: this run has changed the weights that the old ones need")
-    classes = len(snapshot.gan.class_names)
-    print(f"checkpoint of step {snapshot.step}, {classes} classes, written to {path}")
+    exported = export_run(
+        _WORKDIR.value,
+        _OUTPUT.value,
+        checkpoint=_CHECKPOINT.value,
+        form=_FORMAT.value,
+        precision=_PRECISION.value,
+        licence={"weights": _WEIGHTS_LICENCE.value, "data": _DATA_LICENCE.value},
+    )
+    print("\n".join(exported.notes))
 
 
 def entry_point():

@@ -87,6 +87,22 @@ def open_sampler(model: str, checkpoint: str) -> Sampler:
     return GanSampler(snapshot.gan, snapshot.new_classes)
 
 
+def labels_of(sampler: Sampler, names: Sequence[str]) -> np.ndarray:
+    """Labels int64 of classes by their names.
+
+    Raises:
+        InputError: a class that the model does not have.
+    """
+    known = list(sampler.class_names)
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"expected classes of the model's {len(known)} ({', '.join(known[:5])}, ...), "
+                f"got {name!r}"
+            )
+    return np.array([known.index(name) for name in names], np.int64)
+
+
 def sample_grid(
     sampler: Sampler, names: Sequence[str], seeds: Sequence[int], truncation: float, scale: int
 ) -> Image.Image:
@@ -102,19 +118,13 @@ def sample_grid(
     Raises:
         InputError: a class that the model does not have, or a picture above 2^28 pixels.
     """
-    known = list(sampler.class_names)
-    for name in names:
-        if name not in known:
-            raise InputError(
-                f"expected classes of the model's {len(known)} ({', '.join(known[:5])}, ...), "
-                f"got {name!r}"
-            )
+    labels = labels_of(sampler, names)
     pixels = len(names) * len(seeds) * (sampler.resolution * scale) ** 2
     if pixels > _MOST_PIXELS:
         raise InputError(
             f"expected a picture of at most {_MOST_PIXELS:,} pixels, got {pixels:,}: "
             f"{len(names)} classes, {len(seeds)} columns, enlarged {scale} times"
         )
-    labels = np.repeat(np.array([known.index(name) for name in names], np.int64), len(seeds))
+    labels = np.repeat(labels, len(seeds))
     images = sampler.sample(labels, np.tile(np.array(seeds, np.int64), len(names)), truncation)
     return labelled_grid(images, names, len(seeds), scale)

@@ -67,13 +67,25 @@ class Request:
             InputError: an unknown metric, or a `kind` that is none.
         """
         names = {field.name for field in dataclasses.fields(cls)} - {"changes"}
-        given = {name: values[name] for name in names}
-        given |= {name: tuple(given[name]) for name in ("metrics", "classes")}
-        for metric in given["metrics"]:
+        return cls.of(**{name: values[name] for name in (*names, *_CHANGES)})
+
+    @classmethod
+    def of(cls, **values: Any) -> "Request":
+        """A request of its own fields and values of a `Protocol`, None among these for no change.
+
+        Raises:
+            InputError: an unknown metric or name, or a `kind` that is none.
+        """
+        changes = {name: values.pop(name, None) for name in _CHANGES}
+        unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
+        if unknown:
+            raise InputError(f"expected fields of a request, got {unknown[0]!r}")
+        values |= {name: tuple(values.get(name, ())) for name in ("metrics", "classes")}
+        for metric in values["metrics"]:
             if metric not in METRICS:
                 raise InputError(f"--metrics must be of {', '.join(METRICS)}, got {metric!r}")
-        changes = {name: values[name] for name in _CHANGES if values[name] is not None}
-        request = cls(**given, changes=changes)
+        given = {name: value for name, value in changes.items() if value is not None}
+        request = cls(**values, changes=given)
         _ = request.kind  # Tells at once where it is none.
         return request
 

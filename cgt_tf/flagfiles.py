@@ -30,7 +30,7 @@ def expand(arguments: Sequence[str]) -> list[str]:
 
 def directory() -> Path:
     """Where the flagfiles of this package are: in a wheel inside of it, else beside it."""
-    package = Path(__file__).parents[1]
+    package = Path(__file__).parent
     inside = package / "configs"
     return inside if inside.is_dir() else package.with_name("configs")
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cgt_tf.cli import flagfiles
+from cgt_tf import flagfiles
 from cgt_tf.errors import InputError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 import index_flagfiles  # noqa: E402
 
@@ -81,7 +81,7 @@ def test_a_wheel_has_the_presets(tmp_path):
     build = [sys.executable, "setup.py", "-q", "build", f"--build-base={tmp_path}"]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     code = (
-        "from cgt_tf.cli import flagfiles as f; print(f.directory());"
+        "from cgt_tf import flagfiles as f; print(f.directory());"
         "print(*f.expand(['--preset=methods/minegan']))"
     )
     environment = {"PYTHONPATH": str(tmp_path / "lib"), "PATH": "/usr/bin:/bin"}

@@ -1,0 +1,75 @@
+"""Exports a run: as a SavedModel, or in this package's own form."""
+
+import dataclasses
+from pathlib import Path
+
+from cgt_tf.errors import InputError
+from cgt_tf.export import saved_model, warm_up
+from cgt_tf.export.native import export_native
+from cgt_tf.methods.registry import config_from_dict, create_method
+from cgt_tf.runs import facts
+from cgt_tf.runs.snapshots import open_snapshot
+
+FORMATS = ("saved_model", "native")
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        path: Directory of the SavedModel's version, or of the native model.
+        notes: Lines on what one may not expect.
+    """
+
+    path: Path
+    notes: tuple[str, ...]
+
+
+def export_run(
+    workdir: str,
+    output: str,
+    *,
+    checkpoint: str = "best",
+    form: str = "saved_model",
+    precision: str = "float32",
+    licence: dict[str, str] | None = None,
+) -> Exported:
+    """Writes a run's old and new classes at a checkpoint as one model.
+
+    Args:
+        workdir: Directory of the run.
+        output: Base directory of a served model, which gets its next version; or the new directory
+            of a native model.
+        checkpoint: `best`, `last` or a step.
+        form: `saved_model` or `native`.
+        precision: `float16` stores half the bytes of a native model.
+        licence: Licences of `weights` and `data`, for the model card.
+
+    Raises:
+        InputError: no such checkpoint, or a form and precision that do not go together.
+    """
+    if form not in FORMATS:
+        raise InputError(f"expected a form out of {', '.join(FORMATS)}, got {form!r}")
+    if form != "native" and precision != "float32":
+        raise InputError(f"--precision={precision} needs --format=native, got {form}")
+    snapshot = open_snapshot(workdir, checkpoint)
+    told = {**facts.of_export(snapshot), "licence": licence or {}}
+    classes = f"checkpoint of step {snapshot.step}, {len(snapshot.gan.class_names)} classes"
+    if form == "native":
+        path, levels = export_native(snapshot.gan, output, snapshot.provenance, precision, told)
+        use = f"use it with --config.source=model:{path}"
+        notes = [f"{classes}, written to {path}: {use}"]
+        if precision != "float32":
+            notes.insert(
+                0, f"stored in {precision}: images move by at most {levels:.2f} of 255 grey levels"
+            )
+        return Exported(path, tuple(notes))
+    path = saved_model.export_saved_model(snapshot.extended(), output, told=told)
+    notes = []
+    if not (path / warm_up.FILE).exists():
+        notes.append("no warm-up requests for a server: they need pip install 'cgt_tf[serving]'")
+    method = create_method(config_from_dict(snapshot.run.config()))
+    if method.needs_source and not method.keeps_old_classes:
+        notes.append("the new classes only: this run has changed what the old ones need")
+    return Exported(path, (*notes, f"{classes}, written to {path}"))
