@@ -2,27 +2,40 @@
 
 import sys
 import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from tqdm import tqdm
 
 _SECONDS_BETWEEN_LINES = 30.0
+_Item = TypeVar("_Item")
 
 
 class Progress:
-    """Counts images on stderr; a context manager.
+    """Counts on stderr what is done; a context manager.
 
     A terminal shows a bar. A log file gets a line every 30 seconds, none where all is done sooner.
 
     Args:
         title: what is being done.
-        total: number of images, or None where it is not known.
+        total: how many there are to do, or None where it is not known.
+        unit: what is counted, in the singular.
+        shown: False shows nothing.
     """
 
-    def __init__(self, title: str, total: int | None = None):
-        self._title = title
-        self._total = total
+    def __init__(
+        self, title: str, total: int | None = None, unit: str = "image", shown: bool = True
+    ):
+        self._title, self._total, self._unit, self._shown = title, total, unit, shown
         self._done = 0
-        self._bar = tqdm(total=total, desc=title, unit="img", leave=False, disable=None)
+        self._bar = tqdm(
+            total=total,
+            desc=title,
+            unit=unit,
+            leave=False,
+            dynamic_ncols=True,
+            disable=None if shown else True,
+        )
         self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
 
     def __enter__(self) -> "Progress":
@@ -31,13 +44,24 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def add(self, images: int) -> None:
-        """`images` more are done."""
-        self._done += images
-        self._bar.update(images)
+    def add(self, count: int = 1) -> None:
+        """So many more are done."""
+        self._done += count
+        self._bar.update(count)
         now = time.monotonic()
-        if self._bar.disable and now >= self._next_line:
+        if self._shown and self._bar.disable and now >= self._next_line:
             of = f" of {self._total}" if self._total else ""
-            line = f"{self._title}: {self._done}{of} images"
+            line = f"{self._title}: {self._done}{of} {self._unit}s"
             print(line, file=sys.stderr, flush=True)  # noqa: T201 (in place of the bar)
             self._next_line = now + _SECONDS_BETWEEN_LINES
+
+    def over(self, items: Iterable[_Item]) -> Iterator[_Item]:
+        """Yields the items; each is done when the next one is asked for."""
+        for item in items:
+            yield item
+            self.add()
+
+
+def say(text: str) -> None:
+    """Prints lines on stderr, above the bar where one is shown."""
+    tqdm.write(text, file=sys.stderr)

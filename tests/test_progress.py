@@ -20,3 +20,32 @@ def test_what_is_done_soon_prints_nothing(capsys):
     with Progress("features") as bar:
         bar.add(3)
     assert capsys.readouterr() == ("", "")
+
+
+def test_lines_count_in_the_unit_that_is_named(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
+    with Progress("reading", unit="file") as bar:
+        assert list(bar.over("ab")) == ["a", "b"]
+    assert capsys.readouterr().err.splitlines() == ["reading: 1 files", "reading: 2 files"]
+
+
+def test_an_item_is_done_when_the_next_is_asked_for(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
+    with Progress("reading", 2, "file") as bar:
+        items = bar.over([1, 2])
+        next(items)
+        assert capsys.readouterr().err == ""
+        next(items)
+    assert capsys.readouterr().err == "reading: 1 of 2 files\n"
+
+
+def test_what_is_not_shown_prints_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
+    with Progress("reading", 5, shown=False) as bar:
+        bar.add(5)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_line_is_said_on_stderr(capsys):
+    progress.say("warning: low")
+    assert capsys.readouterr() == ("", "warning: low\n")

@@ -31,13 +31,14 @@ ARROWS = {
     "evaluation": "metrics",
     "config": "errors metrics",
     "config_checks": "errors metrics config",
-    "data": "errors files config",
+    "data": "errors files progress config",
     "layers": "errors fused",
     "networks": "errors layers",
     "formats": "errors files layers networks",
     "runs": "errors files config data networks formats",
-    "methods": "errors files pictures tfgan config config_checks data layers networks runs",
-    "training": "errors pictures config data layers networks formats runs methods",
+    "methods": "errors files pictures progress tfgan config config_checks data layers networks "
+    "runs",
+    "training": "errors pictures progress config data layers networks formats runs methods",
     "features": "errors files progress config data",
     "export": "errors files pictures data networks formats runs methods",
     "scoring": "errors files pictures metrics config data networks runs methods training features "

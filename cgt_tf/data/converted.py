@@ -22,7 +22,6 @@ import pathlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import tqdm
 from absl import logging
 from PIL import Image
 
@@ -32,6 +31,7 @@ from cgt_tf.data.prepared import Manifest
 from cgt_tf.data.records import RecordImages, is_indexed
 from cgt_tf.errors import InputError
 from cgt_tf.files import cache_root, sha256, sha256_of, staged_directory
+from cgt_tf.progress import Progress
 
 _WORKERS = min(8, os.cpu_count() or 1)
 _CHUNK = 16 * _WORKERS  # Images in flight.
@@ -146,13 +146,14 @@ class _Origin:
         facts = (decode.RESIZE_RULE, decode.MINIMUM_SIDE, self.resolution, self.split)
         digest = hashlib.sha256(repr((facts, self.class_names)).encode())
         files = self.files
-        for path in tqdm.tqdm(files, "reading", unit="file", disable=None if progress else True):
-            try:
-                digest.update(sha256(path).encode())
-            except OSError as error:
-                raise InputError(
-                    f"expected the files of a dataset, got {path}: {error.strerror}"
-                ) from None
+        with Progress("reading", len(files), "file", shown=progress) as bar:
+            for path in bar.over(files):
+                try:
+                    digest.update(sha256(path).encode())
+                except OSError as error:
+                    raise InputError(
+                        f"expected the files of a dataset, got {path}: {error.strerror}"
+                    ) from None
         return digest.hexdigest()
 
     def images(self) -> Iterator[np.ndarray]:
@@ -201,19 +202,14 @@ def _build(origin: _Origin, target: pathlib.Path, digest: str, progress: bool) -
 
 def _encoded(origin: _Origin, total: int, progress: bool) -> Iterator[bytes]:
     """All images of a split as PNG, in order."""
-    images = origin.images()
+    images, title = origin.images(), f"preparing at {origin.resolution}x{origin.resolution}"
     with (
         concurrent.futures.ThreadPoolExecutor(_WORKERS) as pool,
-        tqdm.tqdm(
-            desc=f"preparing at {origin.resolution}x{origin.resolution}",
-            total=total,
-            unit="image",
-            disable=None if progress else True,
-        ) as bar,
+        Progress(title, total, shown=progress) as bar,
     ):
         while chunk := list(itertools.islice(images, _CHUNK)):
             yield from pool.map(_png, chunk)
-            bar.update(len(chunk))
+            bar.add(len(chunk))
 
 
 def _png(pixels: np.ndarray) -> bytes:

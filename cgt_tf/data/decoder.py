@@ -8,11 +8,10 @@ import io
 import os
 from collections.abc import Iterable, Iterator
 
-import tqdm
-
 from cgt_tf.data import decode
 from cgt_tf.data.scan import ImageFile, Scan, Skipped
 from cgt_tf.errors import InputError
+from cgt_tf.progress import Progress
 
 _WORKERS = min(8, os.cpu_count() or 1)
 _CHUNK = 64 * _WORKERS  # Files in flight: bounds memory when decoding is faster than writing.
@@ -70,12 +69,12 @@ class Decoder:
         # Threads suffice: Pillow decodes, resizes and encodes outside the interpreter lock.
         with (
             concurrent.futures.ThreadPoolExecutor(_WORKERS) as pool,
-            progress_bar(None, "decoding", progress, len(files)) as bar,
+            Progress("decoding", len(files), "file", shown=progress) as bar,
         ):
             for start in range(0, len(files), _CHUNK):
                 chunk = files[start : start + _CHUNK]
                 yield from zip(chunk, pool.map(self._decode, chunk), strict=True)
-                bar.update(len(chunk))
+                bar.add(len(chunk))
 
     def _decode(self, file: ImageFile) -> tuple[bytes, bool] | decode.UnreadableImage:
         try:
@@ -108,13 +107,3 @@ def describe_skipped(skipped: Iterable[Skipped]) -> str:
     noun = "file" if len(skipped) == 1 else "files"
     lines = [f"  {item.path:<{width}}  {item.reason}" for item in skipped]
     return "\n".join((f"skipped {len(skipped)} {noun}:", *lines))
-
-
-def progress_bar(
-    files: Iterable[ImageFile] | None, title: str, progress: bool, total: int | None = None
-) -> tqdm.tqdm:
-    """A bar over files, or of `total` of them."""
-    # disable=None shows the bar on terminals only.
-    return tqdm.tqdm(
-        files, desc=title, total=total, unit="file", disable=None if progress else True
-    )

@@ -11,7 +11,7 @@ import warnings
 from absl import logging
 
 from cgt_tf.data import decode, prepared
-from cgt_tf.data.decoder import Decoder, progress_bar, unusable
+from cgt_tf.data.decoder import Decoder, unusable
 from cgt_tf.data.notes import Notes
 from cgt_tf.data.prepared import Manifest
 from cgt_tf.data.scan import (
@@ -23,6 +23,7 @@ from cgt_tf.data.scan import (
 )
 from cgt_tf.errors import InputError
 from cgt_tf.files import cache_root, staged_directory
+from cgt_tf.progress import Progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +59,7 @@ def prepare_folder(
       cache_dir: see `files.cache_root`.
       drop_empty_classes: leave out classes without a usable image, before classes are numbered.
       overwrite: replace another prepared dataset at `output_dir`; never any other directory.
-      progress: show progress bars on stderr when that is a terminal.
+      progress: show on stderr how far it is.
       flat_class: the images lie at the directory's top and are one class of this name.
 
     Returns:
@@ -123,7 +124,8 @@ def _digest(scan: Scan, resolution: int, notes: Notes | None, progress: bool) ->
     facts = (decode.RESIZE_RULE, str(decode.MINIMUM_SIDE), str(resolution))
 
     def compute() -> str:
-        return content_digest(scan, progress_bar(scan.files, "reading", progress), facts)
+        with Progress("reading", len(scan.files), "file", shown=progress) as bar:
+            return content_digest(scan, bar.over(scan.files), facts)
 
     if notes is None:
         return compute()

@@ -10,7 +10,6 @@ goes on behind its last batch, and sets of images share what they have in common
 
 import hashlib
 import os
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,12 +18,12 @@ import numpy as np
 from absl import logging
 from keras import ops
 from PIL import Image
-from tqdm import tqdm
 
 from cgt_tf.files import cache_root, replaced, sha256_of
 from cgt_tf.methods.inversion import Codes, InversionSettings, Inverter, embeds, image_hash
 from cgt_tf.networks.gan import Gan
 from cgt_tf.networks.weights import variable_name
+from cgt_tf.progress import Progress
 
 _FORMAT = "1"
 # What NumPy and zipfile are seen to raise on files that were cut short or changed.
@@ -124,7 +123,7 @@ def invert_images(
 ) -> Codes:
     """Codes of images uint8 [n, R, R, 3], from the cache as far as they are there.
 
-    Shows a progress bar on stderr while there is something to do.
+    Shows its progress on stderr while there is something to do.
 
     Args:
         source, settings: as the cache was made for.
@@ -139,21 +138,12 @@ def invert_images(
     if missing:
         inverter = Inverter(source, settings, batch)
         batches = [missing[i : i + batch] for i in range(0, len(missing), batch)]
-        with _progress_bar(len(missing), len(batches) * settings.steps) as bar:
+        title = f"inversion of {len(missing)} images"
+        with Progress(title, len(batches) * settings.steps, "step") as bar:
             for chosen in batches:
-                codes = inverter.invert(images[chosen], bar.update)
+                codes = inverter.invert(images[chosen], bar.add)
                 names = [hashes[i] for i in chosen]
                 cache.write(names, codes)
                 found |= dict(zip(names, zip(*codes, strict=True), strict=True))
     parts = zip(*(found[name] for name in hashes), strict=True)
     return Codes(*(np.stack(part) for part in parts))
-
-
-def _progress_bar(count: int, steps: int) -> tqdm:
-    return tqdm(
-        total=steps,
-        unit="step",
-        desc=f"inversion of {count} images",
-        dynamic_ncols=True,
-        file=sys.stderr,
-    )

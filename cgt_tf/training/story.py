@@ -3,12 +3,10 @@
 Lines go to stderr, above the progress bar, and with their time into the run's log.txt.
 """
 
-import sys
 import time
 from collections.abc import Callable
 
-from tqdm import tqdm
-
+from cgt_tf import progress
 from cgt_tf.runs.run_dir import RunDir
 
 _CRITERION = "fid"
@@ -34,7 +32,7 @@ class Story:
     def say(self, text: str) -> None:
         """To stderr and log.txt."""
         if self._run.chief:
-            tqdm.write(text, file=sys.stderr)
+            progress.say(text)
             self.note(text)
 
     def note(self, text: str) -> None:
