@@ -226,19 +226,22 @@ class RunDir:
         steps = self.saved_steps()
         if not steps:
             raise InputError(f"expected checkpoints in {self.path}, found none")
-        ranked = self._ranked() if which == "best" else []
-        if which in ("best", "last"):
-            wanted, name = [*ranked, *steps[::-1]], "in"
-        elif which.isdigit() and int(which) in steps:
-            wanted, name = [int(which)], f"of step {which} in"
-        else:
+        if which.isdigit() and int(which) in steps:
+            reason = saved.damage(self.path, int(which), part)
+            if reason:
+                raise InputError(
+                    f"expected a sound checkpoint of step {which}: {reason}: {self.path}"
+                )
+            return int(which)
+        if which not in ("best", "last"):
             raise InputError(
                 f"expected the checkpoint best, last or one of {', '.join(map(str, steps))}, got "
                 f"{which!r}"
             )
-        found = saved.first_sound(self.path, dict.fromkeys(wanted), part)
+        ranked = self._ranked() if which == "best" else []
+        found = saved.first_sound(self.path, dict.fromkeys([*ranked, *steps[::-1]]), part)
         if found is None:
-            raise InputError(f"expected a sound checkpoint {name} {self.path}, got damage alone")
+            raise InputError(f"expected a sound checkpoint in {self.path}, all are damaged")
         if ranked and found not in ranked:
             logging.warning(
                 "no checkpoint with a score is sound, the last one is taken: %s", self.path

@@ -97,7 +97,7 @@ def test_evaluation_says_what_the_number_depends_on(session):
     result = json.loads((root / "run" / "eval.json").read_text(encoding="utf-8"))
     assert result["checkpoint_step"] == 2
     assert result["num_fake"] == 8
-    assert result["reference"]["is_training_images"]
+    assert result["reference"]["split"] == "train"
     assert "features.keras" in out["evaluate"] or "features" in out["evaluate"]
 
 

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cgt_tf.cli import scoring, session_scores
 from cgt_tf.config import EvaluationConfig, ModelConfig, TrainingConfig
 from cgt_tf.data.few_shot import load_data
 from cgt_tf.export.saved_model import export_saved_model, load_saved_model
 from cgt_tf.methods.registry import create_config, validate
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.runs.snapshots import open_snapshot
+from cgt_tf.scoring.of_runs import training_scores
+from cgt_tf.scoring.request import Request
+from cgt_tf.scoring.score import score
 from cgt_tf.training.loop import TrainingRun
 from cgt_tf.training.session import Session
 
@@ -47,7 +49,7 @@ def train(config, directory):
     validate(config)
     session = Session.create(config)
     run = RunDir(directory)
-    scores = session_scores.training_scores(session)
+    scores = training_scores(session, print)
     training = TrainingRun(
         config,
         run,
@@ -84,9 +86,11 @@ def test_from_images_without_labels_to_classes(root, tmp_path):
     config.data.unlabelled = True
     source = train(config, tmp_path / "source")
     assert source.networks.class_names == ["all"]
-    request = scoring.Request(metrics=("fid", "diversity"))
-    evaluation, _ = scoring.score_run(str(tmp_path / "source"), "last", request)
-    assert np.isfinite(evaluation.scalars["fid"])
+    request = Request(
+        workdir=str(tmp_path / "source"), checkpoint="last", metrics=("fid", "diversity")
+    )
+    scores, _ = score(request)
+    assert np.isfinite(scores.metrics["fid"])
 
     config = config_of(root, "hyper_modulation", {"rank": 1, "task_width": 4})
     config.source = f"run:{tmp_path / 'source'}"

@@ -108,13 +108,13 @@ def test_a_module_without_tables_has_truncation_1_and_says_so(kind, monkeypatch)
 @pytest.mark.parametrize("kind", KINDS)
 def test_blocks_and_images_equal_the_modules_own_graph(kind):
     place = f"{GOLDENS}/hub_{kind}_tiny"
-    original, differences = verify.verify("tfhub", place, read_source(f"tfhub:{place}"))
-    assert original == "the module's own graph"
-    names = [name for name, _ in differences]
+    found = verify.verify("tfhub", place, read_source(f"tfhub:{place}"), "ema", 1e-3)
+    assert found.original == "the module's own graph"
+    names = list(found.differences)
     blocks = len(gan(kind).generator.blocks)
     assert names == [*(f"block_{i}" for i in range(blocks)), "images"]
     # Rounding grows by a factor of a hundred on the way through the deep fixture.
-    assert max(value for _, value in differences) < 1e-3
+    assert max(found.differences.values()) < 1e-3
 
 
 @pytest.mark.parametrize("kind", ["v1", pytest.param("deep", marks=pytest.mark.slow)])
@@ -123,6 +123,6 @@ def test_verify_sees_a_wrong_weight(kind):
     imported = read_source(f"tfhub:{place}")
     kernel = imported.generator.blocks[1].conv1.kernel
     kernel.assign(-kernel)
-    differences = dict(verify.verify("tfhub", place, imported)[1])
+    differences = verify.verify("tfhub", place, imported, "ema", 1e-3).differences
     assert differences["block_0"] < 1e-4
     assert differences["block_1"] > 0.1

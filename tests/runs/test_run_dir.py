@@ -143,7 +143,7 @@ def test_lost_checkpoints_are_said(run):
     with pytest.raises(InputError, match="to go on from"):
         run.newest_sound()
     zero(saved.directory_of(run.path, 10))
-    with pytest.raises(InputError, match="got damage alone"):
+    with pytest.raises(InputError, match="all are damaged"):
         run.resolve_checkpoint("best")
     saved.directory_of(run.path, 10).rename(run.path / "elsewhere")
     with pytest.raises(InputError, match="to go on from"):
