@@ -159,7 +159,9 @@ class TrainingConfig:
     on_divergence: str = knob(
         "stop", "or reduce_lr: half the learning rates, from the last checkpoint, thrice at most"
     )
-    early_stop: int = knob(0, "evaluations without a lower FID that end the run; 0: never")
+    early_stop: int = knob(
+        0, "evaluations without a better score (evaluation.best) that end the run; 0: never"
+    )
     strategy: str = knob("auto", "auto | one_device | mirrored | multi_worker")
     precision: str = knob(
         "float32", "or bfloat16: of convolutions and feature maps in training; all else is float32"
@@ -184,6 +186,11 @@ class EvaluationConfig:
     )
     force_features: bool = knob(False, "allow bundled:glyph_classifier for other images")
     metrics: tuple[str, ...] = knob(("fid", "kmmd", "diversity"), f"of {', '.join(METRICS)}")
+    best: str = knob(
+        "fid",
+        "the score that makes a checkpoint the best, which is kept and taken by other commands; "
+        "empty: the last is",
+    )
     batch_size: int = knob(100, "images of one pass when scoring, over all replicas")
     protocol: str = knob("run", "run: the values below; or one of fixed values, see the README")
     num_samples: int = knob(2000, "generated images that are scored")

@@ -8,7 +8,7 @@ import math
 from cgt_tf import config as configs
 from cgt_tf.config import Config, EvaluationConfig, ModelConfig
 from cgt_tf.errors import InputError
-from cgt_tf.metrics.registry import METRICS
+from cgt_tf.metrics.registry import METRICS, directions
 
 RESOLUTIONS = (32, 64, 128, 256, 512)
 # Budgets that no machine's memory exceeds, so that a slip of the hand is found before allocation.
@@ -88,11 +88,11 @@ def _check_small_data_help(config: Config) -> None:
     at_least("training.r1_every", training.r1_every, 1)
     if training.ramp_end or training.ramp_start:
         at_least("training.ramp_end", training.ramp_end, training.ramp_start + 1)
-    if training.early_stop and not (config.evaluation.every and "fid" in config.evaluation.metrics):
+    if training.early_stop and not (config.evaluation.every and config.evaluation.best):
         raise InputError(
-            "--config.training.early_stop needs fid among --config.evaluation.metrics and "
-            f"--config.evaluation.every above 0, got {', '.join(config.evaluation.metrics)!r} "
-            f"and {config.evaluation.every}"
+            "--config.training.early_stop needs --config.evaluation.every above 0 and a score as "
+            f"--config.evaluation.best, got {config.evaluation.every} and "
+            f"{config.evaluation.best!r}"
         )
 
 
@@ -104,6 +104,7 @@ def _check_evaluation(evaluation: EvaluationConfig) -> None:
         )
     for metric in evaluation.metrics:
         one_of("evaluation.metrics", metric, METRICS)
+    _check_best(evaluation)
     one_of("evaluation.protocol", evaluation.protocol, configs.PROTOCOLS)
     one_of("evaluation.labels", evaluation.labels, configs.LABEL_SAMPLINGS)
     at_least("evaluation.num_samples", evaluation.num_samples, 2)
@@ -112,6 +113,19 @@ def _check_evaluation(evaluation: EvaluationConfig) -> None:
         at_least(f"evaluation.{name}", getattr(evaluation, name), 0)
     share("evaluation.truncation", evaluation.truncation)
     _check_protocol(evaluation)
+
+
+def _check_best(evaluation: EvaluationConfig) -> None:
+    """A score that is better in one direction, and measured where there are scores."""
+    if not evaluation.best:
+        return
+    one_of("evaluation.best", evaluation.best, directions())
+    measured = directions(evaluation.metrics)
+    if evaluation.every and evaluation.best not in measured:
+        raise InputError(
+            "--config.evaluation.best must be a score of --config.evaluation.metrics "
+            f"({', '.join(measured) or 'which have none'}) or empty, got {evaluation.best!r}"
+        )
 
 
 def _check_protocol(evaluation: EvaluationConfig) -> None:

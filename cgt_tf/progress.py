@@ -21,15 +21,22 @@ class Progress:
         total: how many there are to do, or None where it is not known.
         unit: what is counted, in the singular.
         shown: False shows nothing.
+        done: how many are done before.
     """
 
     def __init__(
-        self, title: str, total: int | None = None, unit: str = "image", shown: bool = True
+        self,
+        title: str,
+        total: int | None = None,
+        unit: str = "image",
+        shown: bool = True,
+        done: int = 0,
     ):
         self._title, self._total, self._unit, self._shown = title, total, unit, shown
-        self._done = 0
+        self._done, self._beside = done, ""
         self._bar = tqdm(
             total=total,
+            initial=done,
             desc=title,
             unit=unit,
             leave=False,
@@ -51,9 +58,15 @@ class Progress:
         now = time.monotonic()
         if self._shown and self._bar.disable and now >= self._next_line:
             of = f" of {self._total}" if self._total else ""
-            line = f"{self._title}: {self._done}{of} {self._unit}s"
+            line = f"{self._title}: {self._done}{of} {self._unit}s{self._beside}"
             print(line, file=sys.stderr, flush=True)  # noqa: T201 (in place of the bar)
             self._next_line = now + _SECONDS_BETWEEN_LINES
+
+    def show(self, values: dict[str, float]) -> None:
+        """Puts numbers beside the count, from now on."""
+        texts = {name: f"{value:.3g}" for name, value in values.items()}
+        self._beside = "".join(f", {name}={text}" for name, text in texts.items())
+        self._bar.set_postfix(texts)
 
     def over(self, items: Iterable[_Item]) -> Iterator[_Item]:
         """Yields the items; each is done when the next one is asked for."""

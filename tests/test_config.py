@@ -13,7 +13,7 @@ import pytest
 from cgt_tf.config import Config, from_dict, to_dict
 from cgt_tf.errors import InputError
 from cgt_tf.methods.registry import METHODS, config_from_dict, create_config, validate
-from cgt_tf.metrics.registry import METRICS
+from cgt_tf.metrics.registry import METRICS, directions
 
 
 def changed(name, value):
@@ -75,6 +75,16 @@ def test_defaults_are_valid(name):
             ("fid", "psnr"),
             f"must be one of {', '.join(METRICS)}, got 'psnr'",
         ),
+        *(
+            ("evaluation.best", name, f"must be one of {', '.join(directions())}, got {name!r}")
+            for name in ("psnr", "kid_standard_error")
+        ),
+        (
+            "evaluation.best",
+            "kid",
+            "must be a score of --config.evaluation.metrics (fid, kmmd, diversity, "
+            "variance_ratio) or empty, got 'kid'",
+        ),
         ("training.steps", 0, "must be at least 1, got 0"),
         ("training.batch_size", 0, "must be in [1, 1048576], got 0"),
         ("training.accumulation", 0, "must be at least 1, got 0"),
@@ -120,6 +130,8 @@ def test_out_of_range(name, value, message):
         ("training.sample_every", 0),
         ("data.draw_seed", 0),
         ("evaluation.every", 0),
+        ("evaluation.best", "variance_ratio"),
+        ("evaluation.best", ""),
         ("cgan_transfer.l1_scores", 0.0),
         ("cgan_transfer.reduction", "sum"),
         ("generator.learning_rate", 0.0),
@@ -127,6 +139,16 @@ def test_out_of_range(name, value, message):
 )
 def test_limits_are_allowed(name, value):
     validate(changed(name, value))
+
+
+def test_the_best_checkpoints_score_is_measured_where_there_are_scores():
+    config = changed("evaluation.metrics", ("nearest",))
+    with pytest.raises(
+        InputError, match=r"best must be .* \(which have none\) or empty, got 'fid'"
+    ):
+        validate(config)
+    config.evaluation.every = 0
+    validate(config)
 
 
 def test_scratch_needs_no_source():

@@ -35,10 +35,10 @@ ARROWS = {
     "layers": "errors fused",
     "networks": "errors layers",
     "formats": "errors files layers networks",
-    "runs": "errors files config data networks formats",
+    "runs": "errors files metrics config data networks formats",
     "methods": "errors files pictures progress tfgan config config_checks data layers networks "
     "runs",
-    "training": "errors pictures progress config data layers networks formats runs methods",
+    "training": "errors pictures progress metrics config data layers networks formats runs methods",
     "features": "errors files progress config data",
     "export": "errors files pictures data networks formats runs methods",
     "scoring": "errors files pictures metrics config data networks runs methods training features "

@@ -104,7 +104,7 @@ def make_run(directory: Path) -> None:
 def read_run(directory: Path) -> None:
     run = RunDir(directory / "run")
     validate(config_from_dict(run.config()))
-    run.fids()
+    run.scores()
     run.newest_sound()
     open_snapshot(str(run.path))
 

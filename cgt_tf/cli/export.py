@@ -14,7 +14,7 @@ from absl import flags
 from cgt_tf.cli import common
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of a run of cgt-train.")
-_CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "best (lowest FID), last, or a step.")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "best", "Of a run: best, last, or a step.")
 _OUTPUT = flags.DEFINE_string("output", None, "Directory to write.")
 _WEIGHTS_LICENCE = flags.DEFINE_string(
     "weights_licence", "unknown", "Licence of the weights, for model_card.json."

@@ -4,7 +4,7 @@ Nothing is imported until a metric is asked for, so that configs can be checked 
 """
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from cgt_tf.errors import InputError
@@ -47,10 +47,8 @@ def measure(metrics: Sequence[str], images: "Comparison") -> "dict[str, Found]":
     return {name: get_metric(name).compute(images) for name in metrics}
 
 
-def better(scalar: str) -> str | None:
-    """`lower` or `higher`, of a number that a metric gives; None: neither, or no such number."""
-    for name in METRICS:
-        direction = get_metric(name).better.get(scalar)
-        if direction:
-            return direction
-    return None
+def directions(metrics: Iterable[str] = METRICS) -> dict[str, str]:
+    """`lower` or `higher` by the name of each number of these metrics that is better that way."""
+    return {
+        score: direction for name in metrics for score, direction in get_metric(name).better.items()
+    }

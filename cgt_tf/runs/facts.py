@@ -46,7 +46,7 @@ def public(spec: str) -> str:
 
 
 def _scores(snapshot: Snapshot) -> dict:
-    """Of eval.json if it is about this checkpoint, else the FID of training, else nothing."""
+    """Of eval.json if it is about this checkpoint, else the score of training, else nothing."""
     path = snapshot.run.path / _EVALUATION
     if path.is_file():
         result = read_json(path, "the eval.json that cgt-evaluate wrote")
@@ -56,5 +56,8 @@ def _scores(snapshot: Snapshot) -> dict:
             scores["features"] = public(str(features.get("name", "")))
             scores["reference_split"] = reference.get("split")
             return scores
-    fid = snapshot.run.fids().get(snapshot.step)
-    return {} if fid is None else {"protocol": "run, while training", "metrics": {"fid": fid}}
+    run = snapshot.run
+    value = run.scores().get(snapshot.step)
+    if value is None:
+        return {}
+    return {"protocol": "run, while training", "metrics": {run.criterion: value}}

@@ -91,6 +91,11 @@ def resumed(
     return {**record, "config": now, "history": [*record["history"], entry]}
 
 
+def evaluation_of(record: dict) -> configs.EvaluationConfig:
+    """The config's group of scores."""
+    return configs.from_dict({"evaluation": record["config"].get("evaluation", {})}).evaluation
+
+
 def scores_from(record: dict) -> int:
     """The step after which scores are of the present kind: their settings changed there last."""
     found = -1

@@ -14,6 +14,7 @@ from cgt_tf import config as configs
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
 from cgt_tf.files import TEMPORARY, check_writable, write_atomically
+from cgt_tf.metrics.ranking import ranked
 from cgt_tf.runs import lock, record, saved, stats
 
 LOG = "log.txt"
@@ -148,11 +149,20 @@ class RunDir:
         if self.chief:
             stats.cut(self.path / stats.FILE, step)
 
-    def fids(self) -> dict[int, float]:
-        """FID by step, of evaluations with the present settings."""
+    @property
+    def criterion(self) -> str:
+        """Name of the score that makes a checkpoint the best; "" where none does."""
         # Of several workers, the first may not have written the record yet.
-        first = record.scores_from(self.record()) if self.exists else -1
-        return {r["step"]: r["fid"] for r in self.read_stats() if "fid" in r and r["step"] > first}
+        return record.evaluation_of(self.record()).best if self.exists else ""
+
+    def scores(self) -> dict[int, float]:
+        """The criterion's values by step, of evaluations with the present settings."""
+        criterion = self.criterion
+        if not criterion:
+            return {}
+        first = record.scores_from(self.record())
+        values = stats.column(self.path / stats.FILE, criterion)
+        return {step: value for step, value in values.items() if step > first}
 
     def checkpoint_path(self, step: int) -> Path:
         """Prefix of a saved checkpoint's files."""
@@ -200,21 +210,24 @@ class RunDir:
         return found
 
     def keep_checkpoints(self, last: int, best: int) -> None:
-        """Deletes all checkpoints but the last few and those of the lowest FIDs."""
+        """Deletes all checkpoints but the last few and the best few of those with a score."""
         if not self.chief:
             return
-        steps, ranked = self.saved_steps(), self._ranked()
-        for step in set(steps) - set(steps[-last:]) - set(ranked[:best]):
+        steps = self.saved_steps()
+        for step in set(steps) - set(steps[-last:]) - set(self._ranked()[:best]):
             shutil.rmtree(saved.directory_of(self.path, step))
         saved.remove_incomplete(self.path, steps[-1])
 
     def _ranked(self) -> list[int]:
-        """Steps with a checkpoint and an FID, the lowest first."""
-        fids = self.fids()
-        return sorted((step for step in self.saved_steps() if step in fids), key=fids.get)
+        """Steps with a checkpoint and a score, the best first."""
+        scores, saved_steps = self.scores(), set(self.saved_steps())
+        kept = {step: value for step, value in scores.items() if step in saved_steps}
+        return ranked(self.criterion, kept)
 
     def resolve_checkpoint(self, which: str, part: str = saved.GAN) -> int:
         """The step that `best`, `last` or a number means; damaged checkpoints are passed over.
+
+        Without scores the last is the best, which a warning says.
 
         Args:
             which: see above.
@@ -242,8 +255,9 @@ class RunDir:
         found = saved.first_sound(self.path, dict.fromkeys([*ranked, *steps[::-1]]), part)
         if found is None:
             raise InputError(f"expected a sound checkpoint in {self.path}, all are damaged")
-        if ranked and found not in ranked:
+        if which == "best" and found not in ranked:
+            reason = "no checkpoint with a score is sound" if ranked else "there are no scores"
             logging.warning(
-                "no checkpoint with a score is sound, the last one is taken: %s", self.path
+                "%s, so step %d, the last checkpoint, is the best: %s", reason, found, self.path
             )
         return found

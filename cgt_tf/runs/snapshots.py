@@ -42,7 +42,7 @@ def open_snapshot(directory: str, checkpoint: str = "best") -> Snapshot:
 
     Args:
         directory: of a run of `cgt-train`.
-        checkpoint: `best` (lowest FID), `last`, or a step.
+        checkpoint: `best`, `last`, or a step; see `RunDir.resolve_checkpoint`.
 
     Raises:
         InputError: no run, no such checkpoint, or a damaged one.

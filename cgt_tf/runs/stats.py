@@ -1,7 +1,6 @@
 """`stats.jsonl`: one JSON object a line, each with its step, appended as a run goes."""
 
 import json
-import math
 from pathlib import Path
 
 from absl import logging
@@ -36,6 +35,24 @@ def read(path: Path) -> list[dict]:
     return [_record(path, number, line) for number, line in enumerate(lines, 1)]
 
 
+def column(path: Path, name: str) -> dict[int, float]:
+    """A number by step, of the lines that have it.
+
+    Raises:
+        InputError: another value under its name.
+    """
+    found = {}
+    for record in read(path):
+        value = record.get(name, 0.0)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(
+                f"expected a number as {name} of step {record['step']} in {path}, got {value!r}"
+            )
+        if name in record:
+            found[record["step"]] = value
+    return found
+
+
 def cut(path: Path, step: int) -> None:
     """Drops lines after a step, and a last one that is incomplete."""
     records = read(path)
@@ -47,15 +64,18 @@ def cut(path: Path, step: int) -> None:
 
 def _record(path: Path, number: int, line: bytes) -> dict:
     try:
-        record = json.loads(line)
+        record = json.loads(line, parse_constant=_refuse)
         step = record["step"]
-        fid = record.get("fid", 0.0)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        step, fid = None, 0.0
-    numbers = isinstance(step, int) and isinstance(fid, int | float) and not math.isnan(fid)
-    if not numbers or isinstance(step, bool):
+    except (ValueError, TypeError, KeyError, RecursionError):
+        step = None
+    if not isinstance(step, int) or isinstance(step, bool):
         raise InputError(
             f"expected a JSON object with a step on line {number} of {path}, got another content; "
             "remove the line to go on without it"
         )
     return record
+
+
+def _refuse(constant: str) -> None:
+    """Infinities and NaN are no JSON, and none are written."""
+    raise ValueError(constant)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from cgt_tf.features.classifier_facts import ClassifierFacts
 from cgt_tf.metrics.fld import is_copying
 from cgt_tf.metrics.metric import HIGHER
-from cgt_tf.metrics.registry import better
+from cgt_tf.metrics.registry import directions
 from cgt_tf.scoring.scores import FeatureFacts, Scores
 
 _SPLITS = {"train": "the training images", "heldout": "held out", "given": "as given"}
@@ -106,7 +106,7 @@ def _per_class_lines(per_class: dict[str, dict[str, float]]) -> list[str]:
     if not per_class:
         return []
     last = next(reversed(per_class))
-    sign = 1 if better(last) == HIGHER else -1
+    sign = 1 if directions().get(last) == HIGHER else -1
     names = sorted(per_class[last], key=lambda name: sign * per_class[last][name])
     lines = ["per class, worst first: " + ", ".join(per_class)]
     # The name comes last: its width on a terminal is unknown for other scripts.

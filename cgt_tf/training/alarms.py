@@ -1,4 +1,4 @@
-"""Signs of a failing run at each evaluation: D's gap, collapse of the classes, no lower FID."""
+"""Signs of a failing run at each evaluation: D's gap, collapse of the classes, no better score."""
 
 from collections.abc import Sequence
 
@@ -80,7 +80,7 @@ def _has_left_start(scores: Sequence[dict], share: float) -> bool:
 
 
 class EarlyStop:
-    """Ends a run after `patience` evaluations in a row without a lower FID than ever before.
+    """Ends a run after `patience` evaluations in a row without a better score than ever before.
 
     Must be created in the strategy's scope.
 
@@ -88,7 +88,7 @@ class EarlyStop:
         patience: at least 1.
 
     Attributes:
-        stale: int64 variable, evaluations since the lowest FID; part of the checkpoint, so that a
+        stale: int64 variable, evaluations since the best one; part of the checkpoint, so that a
             run that has ended stays so.
     """
 
@@ -103,8 +103,10 @@ class EarlyStop:
     def due(self) -> bool:
         return int(self.stale.numpy()) >= self._patience
 
-    def message(self, best_fid: float) -> str:
+    def message(self, criterion: str, best: float | None) -> str:
+        """One line, with the name of the score and its best value; None where there was none."""
+        than = "" if best is None else f" than {best:.4g}"
         return (
-            f"stopped early: no FID lower than {best_fid:.4g} in {int(self.stale.numpy())} "
+            f"stopped early: no better {criterion}{than} in {int(self.stale.numpy())} "
             "evaluations (--config.training.early_stop)"
         )

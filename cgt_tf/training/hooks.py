@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from cgt_tf.errors import InputError
 from cgt_tf.formats.native import save_model
+from cgt_tf.metrics.ranking import ranked
 from cgt_tf.networks.gan import Gan
 from cgt_tf.networks.weights import variable_name
 from cgt_tf.runs.run_dir import RunDir
@@ -150,7 +151,7 @@ class StepLog:
 
 
 class Checkpoints:
-    """Writes, finds and thins out the checkpoints of a run: the last two, the best three by FID.
+    """Writes, finds and thins out the checkpoints of a run: the last two, the best three.
 
     Args:
         run: opened.
@@ -171,10 +172,9 @@ class Checkpoints:
         step = self._run.newest_sound()
         if step is not None:
             self._state.restore(self._run.checkpoint_path(step))
-            fids = self._run.fids().items()
-            self._state.best_fid.assign(
-                min((fid for s, fid in fids if s <= step), default=math.inf)
-            )
+            done = {s: value for s, value in self._run.scores().items() if s <= step}
+            order = ranked(self._run.criterion, done)
+            self._state.best_score = done[order[0]] if order else None
         return step
 
     def begin(self, step: int, gan: Gan) -> None:

@@ -1,11 +1,9 @@
 """The training loop: data in, the stages' steps, and the hooks around them."""
 
 import dataclasses
-import sys
 from collections.abc import Callable, Iterator
 
 import tensorflow as tf
-from tqdm import tqdm
 
 from cgt_tf.config import Config, to_dict
 from cgt_tf.data.image_set import ImageSet
@@ -14,6 +12,7 @@ from cgt_tf.errors import InputError
 from cgt_tf.methods.base import Networks, TransferMethod
 from cgt_tf.methods.phases import Stage
 from cgt_tf.networks.extended import ExtendedGenerator
+from cgt_tf.progress import Progress
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.training.hooks import Checkpoints, DivergedError, StepLog, WeightCheck
 from cgt_tf.training.sample_grid import SampleGrid
@@ -144,7 +143,7 @@ class TrainingRun:
                 step = self._roll_back(error, checkpoints, left)
         writer.close()
         if self.state.stopped_early:
-            self.story.say(self.state.early_stop.message(float(self.state.best_fid)))
+            self.story.say(self.state.early_stop.message(self.run.criterion, self.state.best_score))
         self.story.end()
         return self.state
 
@@ -193,15 +192,16 @@ class TrainingRun:
         batches = self.batches(span, start)
         step_function = self.make_step(span)
         log.enter(training.batch_size * count, stage.name if span.several else None)
-        with _progress_bar(span, start) as bar:
+        title = stage.name if span.several else "train"
+        with Progress(title, stage.steps, "step", done=start - span.first) as bar:
             for step in range(start + 1, span.last + 1):
                 log.add(step, step_function([next(batches) for _ in range(count)]))
-                bar.update()
+                bar.add()
                 due = around.due_any(step)
                 logged = step % training.log_every == 0 or due or step == span.last
                 signum = signals.agreed(self.strategy, logged)
                 if logged or signum:
-                    bar.set_postfix(_shown(log.flush()))
+                    bar.show(_shown(log.flush()))
                     if due or signum:
                         around(step, stage, save=bool(signum))
                     log.restart_interval()
@@ -288,15 +288,4 @@ class _Around:
 def _shown(record: dict) -> dict:
     names = {"discriminator_loss": "D", "generator_loss": "G", "loss": "loss"}
     names["images_per_second"] = "img/s"
-    return {short: f"{record[name]:.3g}" for name, short in names.items() if name in record}
-
-
-def _progress_bar(span: Span, start: int) -> tqdm:
-    return tqdm(
-        total=span.last - span.first,
-        initial=start - span.first,
-        unit="step",
-        desc=span.stage.name if span.several else "train",
-        dynamic_ncols=True,
-        file=sys.stderr,
-    )
+    return {short: record[name] for name, short in names.items() if name in record}

@@ -10,6 +10,7 @@ from cgt_tf.config import Config
 from cgt_tf.errors import InputError
 from cgt_tf.methods.base import Networks
 from cgt_tf.methods.phases import Phase, Stage
+from cgt_tf.metrics.ranking import is_better
 from cgt_tf.networks.weights import select_variables, variable_name
 from cgt_tf.runs import checkpoints
 from cgt_tf.training.alarms import EarlyStop
@@ -143,10 +144,10 @@ class TrainState:
         step: int64 variable, steps done over all stages.
         optimizers: `PhaseOptimizer` by the name of the phase.
         average: of the networks that samples are made with, or None where `ema_decay` is 0.
-        best_fid: float32 variable, the lowest FID so far.
+        best_score: of the evaluations so far, by `evaluation.best`; None before the first.
         rate_scale: float32 variable that all learning rates are multiplied by, 1 at first.
         adaptive: ADA's probability, or None where it is off.
-        early_stop: counts evaluations without a lower FID, or None where it is off.
+        early_stop: counts evaluations without a better score, or None where it is off.
     """
 
     def __init__(
@@ -158,7 +159,8 @@ class TrainState:
     ):
         self.networks = networks
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
-        self.best_fid = tf.Variable(float("inf"), trainable=False, name="best_fid")
+        self.best_score: float | None = None
+        self._criterion = config.evaluation.best
         self.rate_scale = tf.Variable(1.0, trainable=False, name="rate_scale")
         self.optimizers = _optimizers(networks, stages, self.rate_scale)
         training, augmentation = config.training, config.augmentation
@@ -184,7 +186,6 @@ class TrainState:
     def _parts(self) -> dict:
         parts = {
             "step": self.step,
-            "best_fid": self.best_fid,
             "rate_scale": self.rate_scale,
             checkpoints.NETWORKS: {
                 name: _by_name(network.variables) for name, network in self.networks.named.items()
@@ -215,15 +216,17 @@ class TrainState:
         return self.average.swapped() if self.average else contextlib.nullcontext()
 
     def note_scores(self, scores: dict[str, float]) -> None:
-        """Takes in the scores of an evaluation: the lowest FID, and how long ago it was."""
-        fid = scores.get("fid", float("inf"))
+        """Takes in the scores of an evaluation: the best one, and how long ago it was."""
+        value = scores.get(self._criterion)
+        improved = value is not None and is_better(self._criterion, value, self.best_score)
+        if improved:
+            self.best_score = value
         if self.early_stop:
-            self.early_stop.count(fid < self.best_fid)
-        self.best_fid.assign(min(self.best_fid, fid))
+            self.early_stop.count(improved)
 
     @property
     def stopped_early(self) -> bool:
-        """Whether the run has gone for as long without a lower FID as the config allows."""
+        """Whether the run has gone for as long without a better score as the config allows."""
         return self.early_stop is not None and self.early_stop.due
 
     def restore(self, path: str | Path) -> None:

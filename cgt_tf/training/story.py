@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 
 from cgt_tf import progress
+from cgt_tf.metrics.ranking import is_better, ranked
 from cgt_tf.runs.run_dir import RunDir
 
-_CRITERION = "fid"
 # Shown beside the criterion, where they were measured.
-_BESIDE = ("accuracy", "kid", "recall")
+_BESIDE = ("fid", "accuracy", "kid", "recall")
 
 
 class Story:
@@ -27,7 +27,7 @@ class Story:
         self._run, self._last_step, self._clock = run, last_step, clock
         self._start = clock()
         self._first_step: int | None = None
-        self._scores = [r for r in run.read_stats() if _CRITERION in r]
+        self._criterion, self._scores = run.criterion, run.scores()
 
     def say(self, text: str) -> None:
         """To stderr and log.txt."""
@@ -46,25 +46,29 @@ class Story:
     def scores(self, step: int, scores: dict[str, float]) -> None:
         """A line on the scores at a step, with the best so far and the time that is left."""
         parts = [f"step {step}/{self._last_step}"]
-        if _CRITERION in scores:
-            parts.append(f"{_CRITERION} {scores[_CRITERION]:.4g} ({self._compared(scores)})")
-            self._scores.append({"step": step, **scores})
-        parts += [f"{name} {scores[name]:.3g}" for name in _BESIDE if name in scores]
+        name = self._criterion
+        if name in scores:
+            parts.append(f"{name} {scores[name]:.4g} ({self._compared(scores[name])})")
+            self._scores[step] = scores[name]
+        beside = [other for other in _BESIDE if other in scores and other != name]
+        parts += [f"{other} {scores[other]:.3g}" for other in beside]
         left = self._seconds_left(step)
         parts += [f"{_duration(left)} left"] if left else []
         self.say("  ".join(parts))
 
-    def _compared(self, scores: dict[str, float]) -> str:
+    def _compared(self, value: float) -> str:
         if not self._scores:
             return "the first"
-        best = self._best
-        if scores[_CRITERION] < best[_CRITERION]:
-            return f"best so far, was {best[_CRITERION]:.4g} at step {best['step']}"
-        return f"best {best[_CRITERION]:.4g} at step {best['step']}"
+        before = self._best
+        best = f"{self._scores[before]:.4g} at step {before}"
+        if is_better(self._criterion, value, self._scores[before]):
+            return f"best so far, was {best}"
+        return f"best {best}"
 
     @property
-    def _best(self) -> dict:
-        return min(self._scores, key=lambda record: record[_CRITERION])
+    def _best(self) -> int:
+        """Step of the best score."""
+        return ranked(self._criterion, self._scores)[0]
 
     def _seconds_left(self, step: int) -> float:
         done = step - (self._first_step or 0)
@@ -78,17 +82,16 @@ class Story:
             return
         lines = [f"done in {_duration(self._clock() - self._start)}"]
         if self._scores:
-            first, best, last = self._scores[0], self._best, self._scores[-1]
+            shown = {"first": min(self._scores), "best": self._best, "last": max(self._scores)}
             steps = ", ".join(
-                f"{name} {record[_CRITERION]:.4g} at step {record['step']}"
-                for name, record in (("first", first), ("best", best), ("last", last))
+                f"{which} {self._scores[step]:.4g} at step {step}" for which, step in shown.items()
             )
-            lines.append(f"{_CRITERION}: {steps}")
+            lines.append(f"{self._criterion}: {steps}")
         else:
             lines.append("no scores: the best checkpoint is the last one")
         saved = self._run.saved_steps()
         if saved:
-            step = self._run.resolve_checkpoint("best")
+            step = self._run.resolve_checkpoint("best" if self._scores else "last")
             lines.append(f"best checkpoint: step {step} of {', '.join(map(str, saved))}")
         path = self._run.path
         lines += [

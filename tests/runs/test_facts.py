@@ -34,6 +34,15 @@ def test_data_and_method_without_the_machines_paths(snapshot):
     }
 
 
+def test_scores_of_training_are_those_that_the_checkpoint_was_chosen_by(snapshot):
+    config = {**RECORD["config"], "evaluation": {"best": "kid"}}
+    text = json.dumps({**RECORD, "config": config})
+    (snapshot.run.path / "config.json").write_text(text, encoding="utf-8")
+    snapshot.run.append_stats({"step": 20, "fid": 5.0, "kid": 0.5})
+    training = {"protocol": "run, while training", "metrics": {"kid": 0.5}}
+    assert facts.of_export(snapshot)["scores"] == training
+
+
 def test_scores_are_those_of_the_exported_checkpoint(snapshot):
     run = snapshot.run
     run.append_stats({"step": 10, "fid": 9.0})

@@ -72,7 +72,7 @@ def test_what_may_change_is_noted_in_the_history(run):
     changes = {"training.steps": [1000, 77], "evaluation.every": [200, 5]}
     assert record["history"] == [{"step": 10, "changes": changes}]
     assert run.config()["training"]["steps"] == 77
-    assert run.fids() == {10: 3.0}
+    assert run.scores() == {10: 3.0}
     with pytest.raises(InputError, match=r"got changes: training\.batch_size was 64, is 8"):
         opened(run.path, training__steps=77, evaluation__every=5, training__batch_size=8)
     with pytest.raises(InputError, match="at least the 10 steps that it has made"):
@@ -84,7 +84,43 @@ def test_scores_with_other_features_are_not_compared(run):
     opened(run.path, evaluation__features="inception")
     save(run, 20, fid=90.0)
     save(run, 30, fid=95.0)
-    assert run.fids() == {20: 90.0, 30: 95.0}
+    assert run.scores() == {20: 90.0, 30: 95.0}
+    assert run.resolve_checkpoint("best") == 20
+
+
+@pytest.mark.parametrize(
+    ("best", "ranking"),
+    [("fid", [10, 30, 20]), ("kid", [30, 10, 20]), ("precision", [20, 30, 10])],
+)
+def test_the_best_goes_by_the_score_that_the_config_names(tmp_path, best, ranking):
+    run = opened(tmp_path / "run", evaluation__best=best)
+    save(run, 10, fid=3.0, kid=0.2, precision=0.1)
+    save(run, 20, fid=9.0, kid=0.9, precision=0.9)
+    save(run, 30, fid=4.0, kid=-0.1, precision=0.5)
+    save(run, 40)
+    for count in (3, 2, 1):
+        run.keep_checkpoints(1, count)
+        assert run.saved_steps() == sorted([*ranking[:count], 40])
+        assert run.resolve_checkpoint("best") == ranking[0]
+
+
+@pytest.mark.parametrize("best", ["", "kid"])
+def test_without_scores_the_last_checkpoint_is_the_best_and_that_is_said(tmp_path, best, caplog):
+    run = opened(tmp_path / "run", evaluation__best=best)
+    save(run, 10, fid=3.0)
+    save(run, 20, fid=9.0)
+    assert run.resolve_checkpoint("last") == 20 and not caplog.records
+    assert run.resolve_checkpoint("best") == 20
+    (line,) = [r.getMessage() for r in caplog.records]
+    assert line == f"there are no scores, so step 20, the last checkpoint, is the best: {run.path}"
+
+
+def test_another_criterion_looks_back_at_the_scores_there_are(run):
+    save(run, 10, fid=3.0, kid=0.2)
+    save(run, 20, fid=4.0, kid=0.1)
+    assert run.resolve_checkpoint("best") == 10
+    opened(run.path, evaluation__best="kid")
+    assert run.scores() == {10: 0.2, 20: 0.1}
     assert run.resolve_checkpoint("best") == 20
 
 
@@ -181,7 +217,10 @@ def test_a_torn_last_line_is_left_out(run, caplog):
     assert [r["step"] for r in run.read_stats()] == [1, 3]
 
 
-@pytest.mark.parametrize("line", ["{", "[]", "{}", '{"step": "1"}', '{"step": 1, "fid": NaN}', "é"])
+@pytest.mark.parametrize(
+    "line",
+    ["{", "[]", "{}", '{"step": "1"}', '{"step": 1, "fid": NaN}', "é", "1", '{"step": true}'],
+)
 def test_another_damaged_line_is_named(run, line):
     run.append_stats({"step": 1})
     with (run.path / "stats.jsonl").open("a", encoding="latin-1") as file:
@@ -189,6 +228,14 @@ def test_another_damaged_line_is_named(run, line):
     run.append_stats({"step": 2})
     with pytest.raises(InputError, match=r"on line 2 of .*stats\.jsonl"):
         run.read_stats()
+
+
+@pytest.mark.parametrize("value", ["low", None, True, [1.0]])
+def test_a_score_that_is_no_number_is_named(run, value):
+    run.append_stats({"step": 1, "fid": 2.0})
+    run.append_stats({"step": 3, "fid": value})
+    with pytest.raises(InputError, match=r"a number as fid of step 3 in .*stats\.jsonl, got"):
+        run.scores()
 
 
 @pytest.mark.parametrize(
@@ -207,7 +254,7 @@ def test_a_damaged_history_is_one_line(run, entry):
     path = run.path / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "history": [entry]}))
     with pytest.raises(InputError, match="expected steps and changes in the history"):
-        run.fids()
+        run.scores()
 
 
 # Who may write.
@@ -265,5 +312,5 @@ def test_another_worker_neither_writes_nor_waits(tmp_path):
         worker = RunDir(path, chief=False)
         with worker.locked():
             worker.open(create_config("scratch"), NAMES, image_set())
-        assert worker.newest_sound() is None and worker.fids() == {}
+        assert worker.newest_sound() is None and worker.scores() == {}
         assert not (path / "config.json").exists()

@@ -107,13 +107,24 @@ def test_a_collapse_is_said_and_kept(make_run, config, capsys):
     scored = {r["step"]: r for r in run.run.read_stats() if "fid" in r}
     assert [step for step, r in scored.items() if "warnings" in r] == [1, 3]
     assert "0.29" in scored[3]["warnings"][0]
-    lines = [line for line in capsys.readouterr().err.splitlines() if "collapse" in line]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "collapse: " in line]
     assert len(lines) == 2 and "warning: step 1: collapse" in lines[0]
     logged = {r["step"]: r for r in run.run.read_stats() if "d_real" in r}
     assert "d_gap" not in scored[0]
     for step in (1, 2, 3):
         gap = logged[step]["d_real"] - logged[step]["d_fake"]
         assert scored[step]["d_gap"] == pytest.approx(gap, rel=1e-5)
+
+
+def test_early_stop_goes_by_the_score_of_the_best_checkpoint(make_run, config, capsys):
+    config.training.steps = 4
+    config.training.early_stop = 2
+    config.evaluation.every = 1
+    config.evaluation.metrics, config.evaluation.best = ("fid", "prdc"), "recall"
+    fids, recalls = [9.0, 8.0, 7.0, 6.0, 5.0], [0.2, 0.4, 0.3, 0.4, 0.5]
+    run = make_run(config, evaluate=lambda _, step: {"fid": fids[step], "recall": recalls[step]})
+    assert int(run.train().step.numpy()) == 3
+    assert "stopped early: no better recall than 0.4 in 2 evaluations" in capsys.readouterr().err
 
 
 def test_early_stop_ends_a_run_for_good(make_run, config, capsys):
@@ -134,7 +145,7 @@ def test_early_stop_ends_a_run_for_good(make_run, config, capsys):
     assert int(state.step.numpy()) == 5
     assert run.run.saved_steps()[-1] == 5
     assert run.run.resolve_checkpoint("best") == 3
-    assert "stopped early: no FID lower than 4 in 2 evaluations" in capsys.readouterr().err
+    assert "stopped early: no better fid than 4 in 2 evaluations" in capsys.readouterr().err
     lines = run.run.read_stats()
     again = make_run(config, evaluate=evaluate)
     state = again.train()

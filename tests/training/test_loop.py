@@ -100,9 +100,26 @@ def test_scores_choose_the_kept_checkpoints(make_run, config):
     assert run.run.saved_steps() == [1, 3, 5, 7, 8]
     assert run.run.resolve_checkpoint("best") == 1
     assert run.run.resolve_checkpoint("last") == 8
-    assert state.best_fid.numpy() == 1.0
+    assert state.best_score == 1.0
     with pytest.raises(InputError, match="best, last or one of"):
         run.run.resolve_checkpoint("6")
+
+
+def test_another_score_may_choose_the_kept_checkpoints(make_run, config):
+    """Here a higher one, while the FIDs say the contrary; a resumed run knows the best."""
+    config.training.steps = 8
+    config.training.checkpoint_every = 0
+    config.evaluation.every = 1
+    config.evaluation.metrics, config.evaluation.best = ("fid", "prdc"), "recall"
+    recalls = [0.0, 0.9, 0.1, 0.8, 0.2, 0.7, 0.3, 0.4, 0.5]
+    run = make_run(
+        config, evaluate=lambda extended, step: {"fid": recalls[step], "recall": recalls[step]}
+    )
+    state = run.train()
+    assert run.run.saved_steps() == [1, 3, 5, 7, 8]
+    assert run.run.resolve_checkpoint("best") == 1
+    assert state.best_score == 0.9
+    assert make_run(config).train().best_score == 0.9
 
 
 def test_evaluation_sees_the_average_and_leaves_the_weights(make_run, config):

@@ -1,5 +1,6 @@
 """Ramps of the step size, of the average's decay and of D's class part."""
 
+import dataclasses
 import itertools
 
 import keras
@@ -254,10 +255,11 @@ def test_wrong_values_are_refused(group, fields, part):
     assert part in str(error.value)
 
 
-def test_early_stop_needs_fids():
+@pytest.mark.parametrize("changes", [{"every": 0}, {"best": ""}])
+def test_early_stop_needs_scores(changes):
     config = create_config()
     config.training.early_stop = 3
     validate(config)
-    config.evaluation.metrics = ("kmmd",)
-    with pytest.raises(InputError, match="early_stop needs fid"):
+    config.evaluation = dataclasses.replace(config.evaluation, **changes)
+    with pytest.raises(InputError, match=r"early_stop needs --config\.evaluation\.every above 0"):
         validate(config)
