@@ -20,7 +20,12 @@ def place(tmp_path_factory):
 
 def transfer(place, **values):
     training = {"steps": 1, "batch_size": 2, **values.pop("training", {})}
-    evaluation = {"every": 1, "features": f"{place}/features.keras", "num_samples": 8}
+    evaluation = {
+        "every": 1,
+        "best": "kmmd",
+        "features": f"{place}/features.keras",
+        "num_samples": 8,
+    }
     return cgt_tf.transfer(
         *("bundled:glyphs32", f"{place}/photos", f"{place}/run"),
         data={"cache_dir": f"{place}/cache"},
