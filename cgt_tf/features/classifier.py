@@ -6,7 +6,6 @@ comparable between generators that one and the same file has scored, and with no
 
 import dataclasses
 import math
-import os
 from pathlib import Path
 
 import keras
@@ -18,6 +17,7 @@ from cgt_tf.data.pipeline import gather
 from cgt_tf.errors import InputError
 from cgt_tf.features.classifier_facts import ClassifierFacts, add_facts
 from cgt_tf.features.classifier_nets import SMALL, build_classifier
+from cgt_tf.files import replaced
 
 _LEAST_STEPS, _LEAST_EPOCHS = 1000, 4
 _PREDICTION_BATCH = 500
@@ -192,14 +192,11 @@ def report(model: keras.Model, heldout: ImageSet) -> HeldOutReport:
 
 def save_classifier(model: keras.Model, facts: ClassifierFacts, output: Path) -> None:
     """Writes a `.keras` file with its facts, or nothing."""
-    partial = output.with_name(f".partial-{os.getpid()}-{output.name}")
     try:
-        model.save(partial)
-        add_facts(partial, facts)
-        os.replace(partial, output)
+        with replaced(output) as partial:
+            model.save(partial)
+            add_facts(partial, facts)
     except OSError as error:
         raise InputError(
             f"expected a place to write to, got {output}: {error.strerror or error}"
         ) from None
-    finally:
-        partial.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from cgt_tf.errors import InputError
 from cgt_tf.features import saved_model_net
 from cgt_tf.features.classifier_facts import read_facts
 from cgt_tf.features.feature_net import FeatureNet
-from cgt_tf.features.saved_model_net import fingerprint
+from cgt_tf.files import sha256
 
 _ASSETS = Path(__file__).resolve().parent.parent / "assets"
 _BUNDLED = ("glyph_classifier", "cifar_classifier")
@@ -135,7 +135,7 @@ def _load_keras(name: str, path: Path, class_names: tuple[str, ...] | None) -> F
         name=name,
         resolution=model.inputs[0].shape[1],
         dim=features.shape[-1],
-        fingerprint=fingerprint([path]),
+        fingerprint=sha256(path),
         function=function,
         class_names=tuple(class_names),
         facts=facts,

@@ -8,11 +8,9 @@ or not at all; one that cannot be read is computed again. Features above `IN_MEM
 written batch by batch and mapped into memory, which holds as many of them as it has room for.
 """
 
-import hashlib
 import math
 import os
 import struct
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -25,7 +23,7 @@ from absl import logging
 from cgt_tf.errors import InputError
 from cgt_tf.features import RESIZE
 from cgt_tf.features.feature_net import FeatureNet
-from cgt_tf.files import cache_root
+from cgt_tf.files import cache_root, replaced, sha256_of
 
 IN_MEMORY = 2**30
 _FORMAT = "1"
@@ -48,7 +46,7 @@ class ReferenceCache:
         """The entry's file for a network and the fingerprint of a set of images."""
         device = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
         facts = (_FORMAT, net.fingerprint, fingerprint, RESIZE, tf.__version__, device)
-        return self._directory / f"{hashlib.sha256(repr(facts).encode()).hexdigest()}.npz"
+        return self._directory / f"{sha256_of(repr(facts))}.npz"
 
     def features(
         self,
@@ -132,13 +130,8 @@ def _check(dtype: np.dtype, found: tuple[int, ...], shape: tuple[int, int]) -> N
 
 def _write(path: Path, fill: Callable[[BinaryIO], None]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=".new-", suffix=".npz", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            fill(file)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with replaced(path) as temporary, temporary.open("wb") as file:
+        fill(file)
 
 
 def _write_batches(file: BinaryIO, shape: tuple[int, int], batches: Iterable[np.ndarray]) -> None:

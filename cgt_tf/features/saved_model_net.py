@@ -9,8 +9,7 @@ directory, one line a logit, names the classes.
 A SavedModel is a program: load only those that you trust.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import tensorflow as tf
 
 from cgt_tf.errors import InputError
 from cgt_tf.features.feature_net import FeatureNet
+from cgt_tf.files import download_module, sha256
 
 # The handle of tensorflow_gan.python.eval.inception_metrics.INCEPTION_TFHUB, its feature output and
 # its image size.
@@ -51,7 +51,7 @@ def load(directory: Path, class_names: tuple[str, ...] | None = None) -> Feature
 
 def load_inception(folder: str, class_names: tuple[str, ...] | None = None) -> FeatureNet:
     """Loads tensorflow-gan's Inception from TF-Hub ("") or from an unpacked folder."""
-    directory = Path(folder) if folder else _download(INCEPTION_HANDLE)
+    directory = Path(folder) if folder else download_module(INCEPTION_HANDLE, "inception:<folder>")
     loaded = _load(directory)
     if not callable(loaded):
         raise InputError(f"expected a TF-Hub module that can be called, got another: {directory}")
@@ -97,7 +97,7 @@ def _feature_net(
         return features, tf.reshape(tf.cast(logits, tf.float32), [-1, classes]) if classes else None
 
     files = sorted(path for path in directory.rglob("*") if path.is_file())
-    return FeatureNet(name, resolution, dim, fingerprint(files), function, tuple(class_names))
+    return FeatureNet(name, resolution, dim, sha256(*files), function, tuple(class_names))
 
 
 def _load(directory: Path) -> Any:
@@ -164,18 +164,6 @@ def _width(tensor: tf.Tensor | None, what: str) -> int:
     return shape[-1]
 
 
-def _download(handle: str) -> Path:
-    try:
-        import tensorflow_hub
-
-        return Path(tensorflow_hub.resolve(handle))
-    except (ImportError, OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
-        raise InputError(
-            f"expected to download {handle}, got {_first_line(error)}: connect to the network or "
-            "download and unpack the module elsewhere and pass inception:<folder>"
-        ) from error
-
-
 def read_class_names(path: Path) -> tuple[str, ...]:
     """The lines of a text file; () where there is no such file."""
     return tuple(path.read_text(encoding="utf-8").splitlines()) if path.is_file() else ()
@@ -188,16 +176,6 @@ def check_class_names(names: tuple[str, ...], logits: int, origin: str) -> None:
             f"expected one class name per logit of {origin}, got {len(names)} names for "
             f"{logits} logits"
         )
-
-
-def fingerprint(paths: Iterable[Path]) -> str:
-    """SHA-256 over the bytes of files, in order, as hex."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _first_line(error: Exception) -> str:
