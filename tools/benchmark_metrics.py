@@ -23,14 +23,12 @@ import numpy as np
 from absl import app, flags
 
 from cgt_tf.errors import InputError
-from cgt_tf.evaluation import (
-    frechet_distance,
-    kernel_distance,
-    kernel_mmd,
-    nearest_neighbours,
-    prdc,
-)
+from cgt_tf.metrics.fid import frechet_distance
 from cgt_tf.metrics.gaussian import GaussianStatistics
+from cgt_tf.metrics.kid import kernel_distance
+from cgt_tf.metrics.kmmd import kernel_mmd
+from cgt_tf.metrics.neighbours import nearest_neighbours
+from cgt_tf.metrics.prdc import prdc
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("real", 5000, "Real samples.", lower_bound=2)

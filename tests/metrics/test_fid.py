@@ -10,8 +10,9 @@ import pytest
 
 from cgt_tf import tfgan
 from cgt_tf.errors import InputError
-from cgt_tf.evaluation import fid_infinity, frechet_distance
 from cgt_tf.metrics import distances, fid
+from cgt_tf.metrics.fid import frechet_distance
+from cgt_tf.metrics.fid_infinity import fid_infinity
 from cgt_tf.metrics.gaussian import GaussianStatistics
 
 GOLDEN = Path(__file__).parents[1] / "goldens" / "metrics.npz"

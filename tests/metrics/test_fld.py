@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cgt_tf.errors import InputError
-from cgt_tf.evaluation import feature_likelihood_divergence
 from cgt_tf.metrics import fld
+from cgt_tf.metrics.fld import feature_likelihood_divergence
 
 WIDTH, COUNT = 32, 200
 

@@ -7,8 +7,8 @@ import pytest
 
 from cgt_tf import tfgan
 from cgt_tf.errors import InputError
-from cgt_tf.evaluation import inception_score
 from cgt_tf.metrics import distances
+from cgt_tf.metrics.inception_score import inception_score
 
 GOLDEN = Path(__file__).parents[1] / "goldens" / "metrics.npz"
 

@@ -4,16 +4,13 @@ import numpy as np
 import pytest
 
 from cgt_tf.errors import InputError
-from cgt_tf.evaluation import (
-    classification_accuracy,
-    frechet_distance,
-    intra_class_diversity,
-    intra_class_fid,
-    intra_class_kid,
-    intra_class_variance,
-    kernel_distance,
-)
 from cgt_tf.metrics import distances
+from cgt_tf.metrics.accuracy import classification_accuracy
+from cgt_tf.metrics.diversity import intra_class_diversity, intra_class_variance
+from cgt_tf.metrics.fid import frechet_distance
+from cgt_tf.metrics.intra_fid import intra_class_fid
+from cgt_tf.metrics.intra_kid import intra_class_kid
+from cgt_tf.metrics.kid import kernel_distance
 
 NAMES = ("owl", "fox", "hen")
 PAIRED = (intra_class_fid, intra_class_kid, intra_class_variance)

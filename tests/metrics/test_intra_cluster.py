@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cgt_tf.errors import InputError
-from cgt_tf.evaluation import intra_cluster_diversity
+from cgt_tf.metrics.intra_cluster import intra_cluster_diversity
 
 CENTRES = np.array([[0.0, 0], [100, 0], [0, 100], [100, 100]])
 # Around each centre a pair, 2, 4, 6 and 8 apart.

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from cgt_tf import tfgan
 from cgt_tf.errors import InputError
-from cgt_tf.evaluation import kernel_distance, kernel_distance_subsets
 from cgt_tf.metrics import distances
+from cgt_tf.metrics.kid import kernel_distance, kernel_distance_subsets
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cgt_tf.errors import InputError
-from cgt_tf.evaluation import kernel_mmd
 from cgt_tf.metrics import distances
+from cgt_tf.metrics.kmmd import kernel_mmd
 
 GOLDEN = Path(__file__).parents[1] / "goldens" / "metrics.npz"
 

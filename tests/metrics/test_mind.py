@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cgt_tf.errors import InputError
-from cgt_tf.evaluation import monge_distance
 from cgt_tf.metrics import distances, mind
+from cgt_tf.metrics.mind import monge_distance
 
 RNG = np.random.default_rng(0)
 REAL = RNG.normal(1, 1, (30, 5))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cgt_tf.errors import InputError
-from cgt_tf.evaluation import memorisation, nearest_neighbours
 from cgt_tf.metrics import distances
+from cgt_tf.metrics.neighbours import memorisation, nearest_neighbours
 
 
 @pytest.mark.parametrize("block", [7, 2048])

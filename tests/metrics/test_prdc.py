@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cgt_tf.errors import InputError
-from cgt_tf.evaluation import prdc
 from cgt_tf.metrics import distances
+from cgt_tf.metrics.prdc import prdc
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 NAMES = ("precision", "recall", "density", "coverage")

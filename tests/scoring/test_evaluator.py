@@ -9,17 +9,15 @@ import tensorflow as tf
 
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
-from cgt_tf.evaluation import (
-    frechet_distance,
-    inception_score,
-    intra_class_fid,
-    intra_cluster_diversity,
-    kernel_distance,
-    kernel_mmd,
-    prdc,
-)
 from cgt_tf.features.extraction import Extractor
 from cgt_tf.features.feature_net import FeatureNet
+from cgt_tf.metrics.fid import frechet_distance
+from cgt_tf.metrics.inception_score import inception_score
+from cgt_tf.metrics.intra_cluster import intra_cluster_diversity
+from cgt_tf.metrics.intra_fid import intra_class_fid
+from cgt_tf.metrics.kid import kernel_distance
+from cgt_tf.metrics.kmmd import kernel_mmd
+from cgt_tf.metrics.prdc import prdc
 from cgt_tf.metrics.registry import METRICS
 from cgt_tf.scoring.evaluator import Evaluator
 from cgt_tf.scoring.protocols import TABLE, Protocol
