@@ -47,4 +47,4 @@ def _compute(images: Comparison) -> Found:
     return Found({"accuracy": overall}, {"accuracy": scores.per_class})
 
 
-METRIC = Metric(_compute, better={"accuracy": HIGHER}, needs_classifier=True)
+METRIC = Metric(_compute, better={"accuracy": HIGHER}, needs_classifier=True, unasked=True)

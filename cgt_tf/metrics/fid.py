@@ -61,7 +61,13 @@ def _cross_product_distance(small: GaussianStatistics, large: np.ndarray) -> flo
 
 def _compute(images: Comparison) -> Found:
     fake = GaussianStatistics.from_features(images.fake.features, "generated")
-    return Found({"fid": images.statistics().distance(fake)})
+    warnings = (
+        f"fid: {len(features)} {kind} images for {features.shape[1]} features: the covariance is "
+        "singular and the value strongly biased; compare at equal counts only"
+        for kind, features in (("real", images.real.features), ("generated", images.fake.features))
+        if len(features) <= features.shape[1]
+    )
+    return Found({"fid": images.statistics().distance(fake)}, warnings=tuple(warnings))
 
 
 METRIC = Metric(_compute, better={"fid": LOWER})

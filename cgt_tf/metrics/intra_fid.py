@@ -6,7 +6,7 @@ import numpy as np
 
 from cgt_tf.metrics.classes import ClassScores, paired_classes, scores_of
 from cgt_tf.metrics.fid import frechet_distance
-from cgt_tf.metrics.metric import LOWER, Metric, of_classes
+from cgt_tf.metrics.metric import LOWER, Comparison, Found, Metric
 
 
 def intra_class_fid(
@@ -34,4 +34,13 @@ def intra_class_fid(
     return scores_of(frechet_distance, classes)
 
 
-METRIC = Metric(of_classes("intra_fid", intra_class_fid), better={"intra_fid": LOWER})
+def _compute(images: Comparison) -> Found:
+    warning = (
+        f"intra_fid: few images a class for {images.fake.features.shape[1]} features: biased; "
+        "compare at equal counts only, or use intra_kid"
+    )
+    scores = intra_class_fid(*images.within_classes())
+    return Found({"intra_fid": scores.mean}, {"intra_fid": scores.per_class}, (warning,))
+
+
+METRIC = Metric(_compute, better={"intra_fid": LOWER})

@@ -6,7 +6,7 @@ import numpy as np
 
 from cgt_tf.metrics.classes import ClassScores, paired_classes, scores_of
 from cgt_tf.metrics.kid import kernel_distance
-from cgt_tf.metrics.metric import LOWER, Metric, of_classes
+from cgt_tf.metrics.metric import LOWER, Comparison, Found, Metric
 
 
 def intra_class_kid(
@@ -24,4 +24,9 @@ def intra_class_kid(
     return scores_of(kernel_distance, classes)
 
 
-METRIC = Metric(of_classes("intra_kid", intra_class_kid), better={"intra_kid": LOWER})
+def _compute(images: Comparison) -> Found:
+    scores = intra_class_kid(*images.within_classes())
+    return Found({"intra_kid": scores.mean}, {"intra_kid": scores.per_class})
+
+
+METRIC = Metric(_compute, better={"intra_kid": LOWER})

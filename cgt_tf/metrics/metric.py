@@ -91,11 +91,13 @@ class Found:
     Attributes:
         scalars: Numbers by name.
         per_class: Numbers by name and class.
+        warnings: One line for each thing that makes the numbers less than they seem.
         details: Something of the metric's own, for pictures.
     """
 
     scalars: dict[str, float]
     per_class: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     details: Any = None
 
 
@@ -109,19 +111,11 @@ class Metric:
             that is neither, such as a standard error, is left out.
         needs_training: Whether it needs training images beside other real ones.
         needs_classifier: Whether it needs a feature network that knows all classes.
+        unasked: Whether it is measured wherever it can be, after those that were asked for.
     """
 
     compute: Callable[[Comparison], Found]
     better: Mapping[str, str]
     needs_training: bool = False
     needs_classifier: bool = False
-
-
-def of_classes(name: str, function: Callable) -> Callable[[Comparison], Found]:
-    """The `compute` of a function of `Comparison.within_classes` that returns `ClassScores`."""
-
-    def compute(images: Comparison) -> Found:
-        scores = function(*images.within_classes())
-        return Found({name: scores.mean}, {name: scores.per_class})
-
-    return compute
+    unasked: bool = False

@@ -15,7 +15,7 @@ from cgt_tf.features.feature_net import FeatureNet
 from cgt_tf.features.reference_cache import ReferenceCache
 from cgt_tf.metrics.gaussian import GaussianStatistics
 from cgt_tf.metrics.metric import Comparison, LabelledFeatures
-from cgt_tf.metrics.registry import get_metric, measure
+from cgt_tf.metrics.registry import METRICS, get_metric, measure
 from cgt_tf.scoring.generate import LABEL_RULES, SampleFn, draw_labels
 from cgt_tf.scoring.nearest import nearest_picture
 from cgt_tf.scoring.protocols import Protocol
@@ -34,8 +34,8 @@ class Evaluator:
         feature_net: see `features.load_feature_net`; loaded in the scope of `strategy`.
         reference: the real images; their features are computed once and kept.
         protocol: see `protocols`.
-        metrics: names of the registry. The accuracy is measured besides wherever the feature
-            network is a classifier of all classes.
+        metrics: names of the registry; those that come `unasked` are measured besides, where they
+            can be.
         reference_split: `heldout`, `train` (the generator was trained on these images), or
             `given`: not known.
         training_images: what `nearest` and `intra_cluster` compare with, None: the reference
@@ -166,19 +166,25 @@ class Evaluator:
             picture=picture,
             **{**self._facts(fake), **facts},
         )
-        warnings = warnings_of(scores, self.metrics, unknown, self.feature_net.facts)
+        told = [warning for part in found.values() for warning in part.warnings]
+        warnings = warnings_of(scores, told, unknown, self.feature_net.facts)
         return dataclasses.replace(scores, warnings=tuple(warnings))
 
     def _wanted(self, unknown: Sequence[str] | None, samples: Samples) -> list[str]:
-        """The metrics that were asked for, and last the accuracy, where it can be had."""
+        """The metrics that were asked for, and last those that come unasked, if they can be had."""
+        all_known = unknown is not None and not unknown
         needing = [name for name in self.metrics if get_metric(name).needs_classifier]
-        if needing and (unknown is None or unknown):
+        if needing and not all_known:
             raise InputError(
                 f"expected a feature network that knows the class {samples.class_names[0]!r} and "
                 f"all others for the metric {needing[0]}, got {self.feature_net.name}"
             )
-        others = [name for name in self.metrics if name != "accuracy"]
-        return others if unknown is None or unknown else [*others, "accuracy"]
+        unasked = [
+            name
+            for name, metric in zip(METRICS, map(get_metric, METRICS), strict=True)
+            if metric.unasked and (all_known or not metric.needs_classifier)
+        ]
+        return [*(name for name in self.metrics if name not in unasked), *unasked]
 
     def _facts(self, fake: LabelledFeatures) -> dict[str, Any]:
         """What the numbers depend on: fields of `Scores`."""

@@ -1,9 +1,8 @@
 """What to tell of scores: when their numbers mislead, and a table for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from cgt_tf.features.classifier_facts import ClassifierFacts
-from cgt_tf.metrics.fld import is_copying
 from cgt_tf.metrics.metric import HIGHER
 from cgt_tf.metrics.registry import directions
 from cgt_tf.scoring.scores import FeatureFacts, Scores
@@ -13,7 +12,7 @@ _SPLITS = {"train": "the training images", "heldout": "held out", "given": "as g
 
 def warnings_of(
     scores: Scores,
-    metrics: Sequence[str],
+    found: Iterable[str],
     unknown: Sequence[str] | None,
     classifier: ClassifierFacts | None = None,
 ) -> list[str]:
@@ -21,31 +20,12 @@ def warnings_of(
 
     Args:
         scores: Scores without their warnings.
-        metrics: The metrics that were asked for.
+        found: Warnings of the metrics themselves.
         unknown: Classes that the feature network's classifier does not know; None: no classifier.
         classifier: How well the feature network tells its own classes apart, where it says so.
     """
     poor = classifier.warning() if classifier else None
-    warnings = [poor] if poor else []
-    dim, net = scores.features.dim, scores.features.name
-    for kind, count in {"real": scores.num_real, "generated": scores.num_fake}.items():
-        if "fid" in metrics and count <= dim:
-            warnings.append(
-                f"fid: {count} {kind} images for {dim} features: the covariance is singular "
-                "and the value strongly biased; compare at equal counts only"
-            )
-    if "intra_fid" in metrics:
-        warnings.append(
-            f"intra_fid: few images a class for {dim} features: biased; compare at equal counts "
-            "only, or use intra_kid"
-        )
-    found = scores.metrics
-    if "fld" in found and is_copying(found["fld"], found["fld_gap"], found["fld_gap_error"]):
-        warnings.append(
-            f"copying: the generated images fit the training images much better than held-out ones "
-            f"(fld {found['fld']:.4g}, fld_gap {found['fld_gap']:.4g}); see them with the metric "
-            "nearest"
-        )
+    warnings, net = [*([poor] if poor else []), *found], scores.features.name
     if scores.reference.split == "train":
         warnings.append(
             "the reference images are the training images: copying them would score best"

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -11,13 +13,16 @@ from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
 from cgt_tf.features.extraction import Extractor
 from cgt_tf.features.feature_net import FeatureNet
+from cgt_tf.methods.registry import create_config, validate
 from cgt_tf.metrics.fid import frechet_distance
 from cgt_tf.metrics.inception_score import inception_score
 from cgt_tf.metrics.intra_cluster import intra_cluster_diversity
 from cgt_tf.metrics.intra_fid import intra_class_fid
 from cgt_tf.metrics.kid import kernel_distance
 from cgt_tf.metrics.kmmd import kernel_mmd
+from cgt_tf.metrics.metric import HIGHER, Found, Metric
 from cgt_tf.metrics.prdc import prdc
+from cgt_tf.metrics.ranking import ranked
 from cgt_tf.metrics.registry import METRICS
 from cgt_tf.scoring.evaluator import Evaluator
 from cgt_tf.scoring.protocols import TABLE, Protocol
@@ -122,6 +127,32 @@ def test_every_metric_of_the_config_is_measured(make):
     for metric in METRICS:
         training = reference(seed=1) if metric == "fld" else None
         assert score(make(metrics=(metric,), training_images=training)).metrics, metric
+
+
+def test_a_new_metric_is_a_module_and_a_line_of_the_registry(make, monkeypatch):
+    """It declares all that others need to know; nothing else names it."""
+
+    def compute(images):
+        spread = float(np.std(images.fake.features))
+        return Found({"spread": spread, "spread_error": 0.5}, warnings=("spread: a toy",))
+
+    module = types.ModuleType("toy_metric")
+    module.METRIC = Metric(compute, better={"spread": HIGHER}, unasked=True)
+    monkeypatch.setitem(sys.modules, "toy_metric", module)
+    asked = make(metrics=("kmmd",))
+    assert "spread" not in score(asked).metrics
+    monkeypatch.setitem(METRICS, "toy", "toy_metric")
+    result = score(asked)
+    assert list(result.metrics) == ["kmmd", "accuracy", "spread", "spread_error"]
+    assert result.warnings == ("spread: a toy",)
+    assert "warning: spread: a toy" in format_table(result)
+    assert ranked("spread", {1: 0.1, 2: 0.3}) == [2, 1]
+    config = create_config()
+    config.evaluation.metrics, config.evaluation.best = ("toy",), "spread"
+    validate(config)
+    module.METRIC = dataclasses.replace(module.METRIC, needs_training=True)
+    with pytest.raises(InputError, match="for the metric toy, got small reference"):
+        make(metrics=("toy",))
 
 
 def test_everything_the_numbers_depend_on_is_stored(make):
