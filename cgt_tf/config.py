@@ -57,7 +57,7 @@ class DataConfig:
     )
     classes: tuple[str, ...] = knob((), "empty: all")
     images_per_class: int = knob(0, "0: all; else drawn by `draw_seed`")
-    draw_seed: int = knob(-1, "of that draw; -1: the run's `seed`")
+    draw_seed: int = knob(-1, "seed of that draw; -1: the run's `seed`")
     unlabelled: bool = knob(False, "drop the labels: one class, all, of all chosen images")
     flip: bool = knob(False, "random horizontal flips")
     memory_gb: float = knob(
@@ -94,11 +94,11 @@ class MethodConfig:
 class OptimizerConfig:
     """Adam of one network."""
 
-    learning_rate: float = knob(1e-4, "step size")
+    learning_rate: float = knob(1e-4, "learning rate of Adam")
     beta_1: float = knob(0.0, "decay of the mean gradient")
     beta_2: float = knob(0.999, "decay of the mean squared gradient")
     epsilon: float = knob(1e-6, "added to the corrected root of the squared gradient, as PyTorch")
-    rampup_steps: int = knob(0, "updates over which the step size grows from 0, linearly")
+    rampup_steps: int = knob(0, "updates over which the learning rate grows from 0, linearly")
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -112,7 +112,7 @@ class DiscriminatorConfig(OptimizerConfig):
     freeze_blocks: int = knob(
         0, "image-side blocks that stay as in the source; 0: the method's choice, mostly none"
     )
-    learning_rate: float = knob(4e-4, "step size")
+    learning_rate: float = knob(4e-4, "learning rate of Adam")
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -131,16 +131,16 @@ class TrainingConfig:
     """The loop."""
 
     steps: int = knob(1000, "length of the run's last stage; others have a knob of the method's")
-    batch_size: int = knob(64, "images of one pass, over all replicas")
-    accumulation: int = knob(1, "passes averaged into one update")
+    batch_size: int = knob(64, "images of a microbatch, over all replicas")
+    accumulation: int = knob(1, "microbatches of an update, whose gradients are averaged")
     generator_accumulation: int = knob(0, "the same for the generator; 0: as many")
     d_steps: int = knob(1, "discriminator updates a generator update")
-    ema_decay: float = knob(0.999, "of the generator; 0: no averaging, as cGANTransfer's scripts")
-    ema_start: int = knob(0, "until this step of the run the average is the generator itself")
+    ema_decay: float = knob(0.999, "of the generator; 0: no EMA, as cGANTransfer's scripts")
+    ema_start: int = knob(0, "until this step of the run the EMA is the generator itself")
     ema_rampup: bool = knob(
         True,
         "decay of at most (1 + t) / (10 + t), t steps after ema_start; without, 1,000 steps at "
-        "0.999 leave 37 % of the start in the average",
+        "0.999 leave 37 % of the start in the EMA",
     )
     r1_gamma: float = knob(0.0, "R1: weight of half the squared gradient of D(real); 0: none")
     r1_every: int = knob(16, "D updates from one R1 to the next, which counts as often")
@@ -185,17 +185,17 @@ class EvaluationConfig:
         "inception[:<dir>], a Keras model file, a SavedModel",
     )
     force_features: bool = knob(False, "allow bundled:glyph_classifier for other images")
-    metrics: tuple[str, ...] = knob(("fid", "kmmd", "diversity"), f"of {', '.join(METRICS)}")
+    metrics: tuple[str, ...] = knob(("fid", "kmmd", "diversity"), f"any of {', '.join(METRICS)}")
     best: str = knob(
         "fid",
         "the score that makes a checkpoint the best, which is kept and taken by other commands; "
         "empty: the last is",
     )
-    batch_size: int = knob(100, "images of one pass when scoring, over all replicas")
+    batch_size: int = knob(100, "images of a batch when scoring, over all replicas")
     protocol: str = knob("run", "run: the values below; or one of fixed values, see the README")
     num_samples: int = knob(2000, "generated images that are scored")
     labels: str = knob("uniform", "of the generated images: uniform, or as_data")
-    truncation: float = knob(1.0, "of the latents, in (0, 1]; 1: none")
+    truncation: float = knob(1.0, "truncation of the latents, in (0, 1]; 1: none")
     standing_batches: int = knob(
         0, "batches that batch-norm statistics are taken from to score; 0: running statistics"
     )
@@ -205,7 +205,7 @@ class EvaluationConfig:
 class Config:
     """One run, but for the method's own group. `source` is a handle; see `cgt_tf.load_source`."""
 
-    seed: int = knob(0, "of weights, draws, shuffling and the few-shot subset")
+    seed: int = knob(0, "seed of weights, draws, shuffling and the few-shot subset")
     source: str = knob(
         "bundled:glyphs32",
         "source GAN: bundled:<name>, tfhub:<handle or dir>, pth:<file>, model:<dir> or run:<dir>; "

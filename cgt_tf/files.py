@@ -28,7 +28,7 @@ def replaced(path: Path) -> Iterator[Path]:
     On failure `path` is as it was. The ending of the name is the same, which some writers go by.
 
     Args:
-        path: of a file, in a directory that exists.
+        path: Path of a file, in a directory that exists.
     """
     temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}-{path.name}")
     try:
@@ -96,8 +96,8 @@ def check_writable(path: str | os.PathLike[str], what: str) -> None:
     """`InputError` for a file or directory that could not be written, found before any work.
 
     Args:
-        path: what is to be written; the nearest place above it that exists is tried.
-        what: what was expected there, such as "--output in a place".
+        path: What is to be written; the nearest place above it that exists is tried.
+        what: What was expected there, such as "--output in a place".
     """
     path = Path(path).absolute()
     places = (path, *path.parents) if path.is_dir() else path.parents
@@ -113,8 +113,8 @@ def read_json(path: Path, what: str) -> dict:
     """The object that a JSON file holds.
 
     Args:
-        path: of the file.
-        what: what was expected there, for the error.
+        path: Path of the file.
+        what: What was expected there, for the error.
 
     Raises:
         InputError: no such file, or another content.
@@ -157,8 +157,8 @@ def download_module(handle: str, instead: str) -> Path:
     """The directory of a TF-Hub module, downloaded, or found in tensorflow-hub's cache.
 
     Args:
-        handle: its address.
-        instead: what to give where the network is missing, for the error.
+        handle: Its address.
+        instead: What to give where the network is missing, for the error.
 
     Raises:
         InputError: it could not be downloaded.

@@ -37,10 +37,10 @@ def labelled_grid(
 
     Args:
         images: uint8 [rows * columns, H, W, 3], row by row.
-        row_labels: one text a row; what is too long ends in an ellipsis. The font has Latin,
+        row_labels: One text a row; what is too long ends in an ellipsis. The font has Latin,
             Greek, Cyrillic and many symbols, no Chinese, Japanese or Korean.
-        columns: images in a row.
-        scale: whole factor that pixels are enlarged by.
+        columns: Images in a row.
+        scale: Whole factor that pixels are enlarged by.
 
     Raises:
         InputError: images of another type or count, or a count or scale below 1.
@@ -77,11 +77,11 @@ def captioned_grid(
 
     Args:
         images: uint8 [n, H, W, 3].
-        captions: one text an image, "" for none; what is wider than its image ends in an
+        captions: One text an image, "" for none; what is wider than its image ends in an
             ellipsis.
-        columns: images in a row.
-        scale: whole factor that pixels are enlarged by.
-        marked: how many of the first images are framed in red, their captions red too.
+        columns: Images in a row.
+        scale: Whole factor that pixels are enlarged by.
+        marked: How many of the first images are framed in red, their captions red too.
 
     Raises:
         InputError: images of another type or count, or a count or scale below 1.

@@ -17,11 +17,11 @@ class Progress:
     A terminal shows a bar. A log file gets a line every 30 seconds, none where all is done sooner.
 
     Args:
-        title: what is being done.
-        total: how many there are to do, or None where it is not known.
-        unit: what is counted, in the singular.
+        title: What is being done.
+        total: How many there are to do, or None where it is not known.
+        unit: What is counted, in the singular.
         shown: False shows nothing.
-        done: how many are done before.
+        done: How many are done before.
     """
 
     def __init__(

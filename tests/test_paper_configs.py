@@ -131,7 +131,7 @@ _WRONG = {
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory):
-    """Name of a plan -> its runs, where the lowest step sizes were found to be the best."""
+    """Name of a plan -> its runs, where the lowest learning rates were found to be the best."""
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)

@@ -37,10 +37,10 @@ def run(
     traceback.
 
     Args:
-      main: called with the arguments that are not flags, the command's path first.
-      name: the command, for messages.
-      description: text of `--help` above the flags of the module that `main` is in.
-      check: called with the arguments, flagfiles read in, before flags are parsed, for errors that
+      main: Called with the arguments that are not flags, the command's path first.
+      name: The command, for messages.
+      description: Text of `--help` above the flags of the module that `main` is in.
+      check: Called with the arguments, flagfiles read in, before flags are parsed, for errors that
         say more than that a flag is unknown.
     """
     # Set before TensorFlow is imported: its C++ part then logs errors only.
@@ -76,8 +76,8 @@ def check_output(path: str | os.PathLike[str], flag: str) -> None:
     """`InputError` for a file or directory that could not be written, found before any work.
 
     Args:
-        path: what a command is to write.
-        flag: that names it, such as `--output`.
+        path: What a command is to write.
+        flag: Flag that names it, such as `--output`.
     """
     check_writable(path, f"{flag} in a place")
 

@@ -34,7 +34,7 @@ def check_foreign_knobs(argv: list[str]) -> None:
     """`InputError` for a knob of another method than the one that the arguments name.
 
     Args:
-      argv: the command line with its flagfiles read in.
+      argv: The command line with its flagfiles read in.
     """
     name = _method_named(argv)
     for argument in argv:
@@ -69,7 +69,7 @@ def define_config(config: _Config) -> flags.FlagHolder[_Config]:
     tuple of strings or numbers is written `a,b`.
 
     Args:
-      config: instance with the default values.
+      config: Instance with the default values.
     """
     for item in (str, int, float):
         config_flags.register_flag_parser_for_type(tuple[item, ...], _TupleParser(item))

@@ -26,9 +26,9 @@ def text(main: Callable, name: str, description: str) -> str:
     """The whole help of a command.
 
     Args:
-      main: defined in the module whose flags are listed.
-      name: of the command.
-      description: what stands above the flags.
+      main: Defined in the module whose flags are listed.
+      name: Name of the command.
+      description: What stands above the flags.
     """
     return (
         f"{description.strip()}\n\nflags:\n{_flags_help(main)}\n\n"

@@ -19,7 +19,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "Directory to write; new or empty.
 _TO = flags.DEFINE_enum("to", "native", ["native", "pth"], "Format to write.")
 _VERIFY = flags.DEFINE_bool("verify", False, "Run the original and compare outputs.")
 _WEIGHTS = flags.DEFINE_enum(
-    "weights", "ema", ["ema", "raw"], "Of a TF-Hub module: averaged or raw weights."
+    "weights", "ema", ["ema", "raw"], "Of a TF-Hub module: EMA or raw weights."
 )
 _BN_EPS = flags.DEFINE_float("bn_eps", None, "Batch-norm epsilon; default: the source's.")
 _SN_EPS = flags.DEFINE_float("sn_eps", None, "Spectral-norm epsilon; default: the source's.")

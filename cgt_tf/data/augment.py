@@ -55,7 +55,7 @@ def translation(images: tf.Tensor, uniforms: tf.Tensor, ratio: float = TRANSLATI
     Args:
         images: float32 [B, H, W, 3].
         uniforms: float32 [B, 2] in [0, 1): of the vertical and the horizontal shift.
-        ratio: largest shift over the side of the image, in either direction.
+        ratio: Largest shift over the side of the image, in either direction.
     """
     for axis in (1, 2):
         side = images.shape[axis]
@@ -75,7 +75,7 @@ def cutout(images: tf.Tensor, uniforms: tf.Tensor, ratio: float = CUTOUT) -> tf.
     Args:
         images: float32 [B, H, W, 3].
         uniforms: float32 [B, 2] in [0, 1): of the square's vertical and horizontal place.
-        ratio: side of the square over that of the image.
+        ratio: Side of the square over that of the image.
     """
     inside = []
     for axis in (1, 2):
@@ -114,8 +114,8 @@ def augment(
         images: float32 [B, H, W, 3] in [-1, 1].
         uniforms: float32 [B, NUM_UNIFORMS] in [0, 1), independent; what one operation does depends
             on its own numbers, whatever the policy.
-        policy: of `color`, `translation`, `cutout`.
-        probability: scalar in [0, 1], of each operation for each image; None: always.
+        policy: Policy of `color`, `translation`, `cutout`.
+        probability: Scalar in [0, 1], of each operation for each image; None: always.
 
     Returns:
         Float32 [B, H, W, 3].

@@ -65,10 +65,10 @@ def find(
     """What can be read by number as it is: no file of a dataset is hashed or copied for it.
 
     Args:
-      builders: of datasets whose classes follow each other.
-      split: of each.
-      resolution: of the images.
-      cache_dir: see `files.cache_root`.
+      builders: Builders of datasets whose classes follow each other.
+      split: Split of each.
+      resolution: Resolution of the images.
+      cache_dir: See `files.cache_root`.
     """
     notes = Notes(prepared.notes_directory(cache_dir))
     if len(builders) == 1 and split == "train" and is_indexed(builders[0]):

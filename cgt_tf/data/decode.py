@@ -65,8 +65,8 @@ def decode_image(path: str | os.PathLike[str], resolution: int) -> np.ndarray:
     """Decodes a picture file.
 
     Args:
-      path: file in one of `FORMATS`.
-      resolution: output side R in pixels.
+      path: File in one of `FORMATS`.
+      resolution: Output side R in pixels.
 
     Returns:
       uint8 [R, R, 3], range [0, 255].
@@ -107,7 +107,7 @@ def fit_pixels(pixels: np.ndarray, resolution: int) -> np.ndarray:
 
     Args:
       pixels: uint8 or uint16 [H, W, C] with C = 1 (gray), 3 (RGB) or 4 (RGB and alpha).
-      resolution: output side R in pixels.
+      resolution: Output side R in pixels.
 
     Returns:
       uint8 [R, R, 3], range [0, 255].

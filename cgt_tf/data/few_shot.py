@@ -9,8 +9,8 @@ def load_data(config: Config, resolution: int) -> tuple[ImageSet, ImageSet | Non
     """The few-shot training images and the held-out ones of a config.
 
     Args:
-        config: its `data` and, for the draw of the images, its `seed`.
-        resolution: side that images are brought to, in pixels.
+        config: Its `data` and, for the draw of the images, its `seed`.
+        resolution: Side that images are brought to, in pixels.
 
     Returns:
         Both sets; None where nothing is held out.

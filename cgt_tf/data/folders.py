@@ -53,14 +53,14 @@ def prepare_folder(
     listed in the manifest.
 
     Args:
-      images_dir: directory of class folders.
-      resolution: side of the prepared images in pixels.
-      output_dir: where to write; None is `folders/<hash of the contents>` in the cache.
-      cache_dir: see `files.cache_root`.
-      drop_empty_classes: leave out classes without a usable image, before classes are numbered.
-      overwrite: replace another prepared dataset at `output_dir`; never any other directory.
-      progress: show on stderr how far it is.
-      flat_class: the images lie at the directory's top and are one class of this name.
+      images_dir: Directory of class folders.
+      resolution: Side of the prepared images in pixels.
+      output_dir: Where to write; None is `folders/<hash of the contents>` in the cache.
+      cache_dir: See `files.cache_root`.
+      drop_empty_classes: Leave out classes without a usable image, before classes are numbered.
+      overwrite: Replace another prepared dataset at `output_dir`; never any other directory.
+      progress: Show on stderr how far it is.
+      flat_class: The images lie at the directory's top and are one class of this name.
 
     Returns:
       The dataset's path and manifest.

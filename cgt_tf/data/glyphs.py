@@ -69,10 +69,10 @@ def render(character: str, split: str, index: int, resolution: int = RESOLUTION)
     """Draws one image.
 
     Args:
-      character: one of `SOURCE_CLASSES` or `TARGET_CLASSES`.
+      character: One of `SOURCE_CLASSES` or `TARGET_CLASSES`.
       split: "train" or "test".
-      index: number of the image within its class and split, from 0.
-      resolution: side of the image in pixels; the drawing is the same at every resolution.
+      index: Number of the image within its class and split, from 0.
+      resolution: Side of the image in pixels; the drawing is the same at every resolution.
 
     Returns:
       uint8 [resolution, resolution, 3], range [0, 255].

@@ -26,8 +26,8 @@ class ImageSet:
       images: uint8 [n, H, W, 3], range [0, 255]; an array, or images on disk that are read by
         index, as an array's are. What takes all of them reads them in `batches`.
       labels: int32 [n], range [0, len(class_names)).
-      class_names: name of each label; every one has at least one image.
-      name: where the images are from, for people; includes the split.
+      class_names: Name of each label; every one has at least one image.
+      name: Where the images are from, for people; includes the split.
 
     Raises:
       InputError: shapes, dtypes or labels that do not fit, or a class without an image.
@@ -170,10 +170,10 @@ def draw_few_shot(
 
     Args:
       labels: int [n]; a negative label belongs to no class.
-      class_names: name of each label.
-      images_per_class: images to draw from each class.
-      seed: not negative.
-      origin: name of the data, for the error.
+      class_names: Name of each label.
+      images_per_class: Images to draw from each class.
+      seed: Not negative.
+      origin: Name of the data, for the error.
     """
     if images_per_class < 1 or seed < 0:
         raise InputError(

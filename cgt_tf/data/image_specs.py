@@ -37,12 +37,12 @@ def load_pair(
     """Loads real and generated images at one size.
 
     Args:
-        real: data spec or flat folder of the real images.
-        fake: the same of the generated ones.
-        resolution: side to bring all images to by the rule of `data.decode`; 0: the size that
+        real: Data spec or flat folder of the real images.
+        fake: The same of the generated ones.
+        resolution: Side to bring all images to by the rule of `data.decode`; 0: the size that
             they have.
-        classes: names of the classes to take from both; () is all.
-        cache_dir: see `files.cache_root`.
+        classes: Names of the classes to take from both; () is all.
+        cache_dir: See `files.cache_root`.
 
     Raises:
         InputError: sizes that differ or are unknown, without a resolution; and as `load_images`.

@@ -29,7 +29,7 @@ class Notes:
     """Values by key, each with the state of the files that it was computed from.
 
     Args:
-      directory: where they are kept; made when the first one is saved.
+      directory: Where they are kept; made when the first one is saved.
     """
 
     def __init__(self, directory: pathlib.Path):
@@ -46,10 +46,10 @@ class Notes:
         """The noted value, else what `compute` returns, which `save` then writes down.
 
         Args:
-          key: what the value is of.
-          paths: of the files that decide it; () for a value that the key itself decides.
-          compute: returns a value that JSON can hold.
-          facts: what else decides it.
+          key: What the value is of.
+          paths: Paths of the files that decide it; () for a value that the key itself decides.
+          compute: Returns a value that JSON can hold.
+          facts: What else decides it.
         """
         found = self.known(key, paths, facts)
         if found is not None:

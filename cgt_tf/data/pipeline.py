@@ -31,11 +31,11 @@ def index_stream(
     """Endless batches on one device.
 
     Args:
-      image_set: n >= 1 images; n may be smaller than a batch.
+      image_set: N >= 1 images; n may be smaller than a batch.
       batch_size: B.
-      seed: of the shuffle and the mirroring.
-      start_batch: number of the first batch; takes no time whatever it is.
-      flip: mirror each image left to right with probability 1/2.
+      seed: Seed of the shuffle and the mirroring.
+      start_batch: Number of the first batch; takes no time whatever it is.
+      flip: Mirror each image left to right with probability 1/2.
 
     Returns:
       Dataset of (images uint8 [B, H, W, 3], labels int32 [B]).
@@ -61,11 +61,11 @@ def distributed_batches(
     batch that `index_stream` gives. Each `next` yields one batch.
 
     Args:
-      strategy: any synchronous strategy, on one host or several.
-      image_set: as for `index_stream`.
+      strategy: Any synchronous strategy, on one host or several.
+      image_set: As for `index_stream`.
       global_batch: B, over all replicas.
-      seed: as for `index_stream`.
-      start_batch, flip: as for `index_stream`.
+      seed: As for `index_stream`.
+      start_batch, flip: As for `index_stream`.
 
     Returns:
       Dataset of per-replica (images uint8 [B / R, H, W, 3], labels int32 [B / R], numbers of the
@@ -168,8 +168,8 @@ def _shuffled(elements: tf.Tensor, count: int, seed: int) -> tf.Tensor:
 
     Args:
       elements: int64 [b], b >= 1 numbers that follow each other.
-      count: number of images.
-      seed: of the stream.
+      count: Number of images.
+      seed: Seed of the stream.
     """
     epochs = elements // count
     if count > _SORT_UP_TO:

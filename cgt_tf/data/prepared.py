@@ -116,8 +116,8 @@ def write_manifest(directory: pathlib.Path, **facts: Any) -> Manifest:
     """Writes and returns the manifest of a directory whose other files are complete.
 
     Args:
-      directory: of the dataset.
-      facts: fields of `Manifest`, but for the version of Pillow and the files.
+      directory: Directory of the dataset.
+      facts: Fields of `Manifest`, but for the version of Pillow and the files.
     """
     manifest = Manifest(**facts, pillow_version=PIL.__version__, files=file_facts(directory))
     (directory / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
@@ -137,9 +137,9 @@ def damage(
     """What differs from the facts that were stored of a directory's files; None: nothing.
 
     Args:
-      directory: of the files.
-      facts: as from `file_facts`.
-      notes: files that are as they were when these notes were taken are not hashed again.
+      directory: Directory of the files.
+      facts: As from `file_facts`.
+      notes: Files that are as they were when these notes were taken are not hashed again.
     """
     if notes is None:
         found = file_facts(directory)
@@ -168,10 +168,10 @@ def write_records(
     """Writes the records and TFDS metadata of a dataset into an empty directory.
 
     Args:
-      directory: empty directory.
+      directory: Empty directory.
       examples: PNG bytes and label, -1 for none; consumed before `class_names` is.
-      class_names: names of the labels 0, 1, ...
-      resolution: side of the images.
+      class_names: Names of the labels 0, 1, ...
+      resolution: Side of the images.
 
     Raises:
       InputError: the disk is full, or cannot be written to.

@@ -19,9 +19,9 @@ def call(function: Callable[[np.ndarray], np.ndarray], argument: tf.Tensor, dtyp
     """What a function returns for a tensor, in a graph; its shape is unknown.
 
     Args:
-        function: pure: the same argument always gives the same result, so that calls may overlap.
-        argument: any tensor.
-        dtype: of the result.
+        function: Pure: the same argument always gives the same result, so that calls may overlap.
+        argument: Any tensor.
+        dtype: Dtype of the result.
     """
 
     def gated(value: np.ndarray) -> np.ndarray:

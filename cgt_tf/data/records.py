@@ -54,11 +54,11 @@ class RecordImages:
     `select` chooses without reading.
 
     Args:
-      builder: of the dataset, which `is_indexed` and has PNG images at one resolution.
-      rows: numbers of the records in split `train`, int64 [n].
+      builder: Builder of the dataset, which `is_indexed` and has PNG images at one resolution.
+      rows: Numbers of the records in split `train`, int64 [n].
       resolution: R.
-      content: digest of the dataset's files, which says what a record holds.
-      notes: where digests of the images are kept.
+      content: Digest of the dataset's files, which says what a record holds.
+      notes: Where digests of the images are kept.
 
     Attributes:
       shape: (n, R, R, 3).

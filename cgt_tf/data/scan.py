@@ -105,9 +105,9 @@ def content_digest(scan: Scan, files: Iterable[ImageFile], facts: Iterable[str])
     """SHA-256 over class names, relative paths, file bytes, skipped paths and `facts`.
 
     Args:
-      scan: what was found.
+      scan: What was found.
       files: `scan.files`, possibly wrapped in a progress bar.
-      facts: whatever else decides the result, such as the resolution.
+      facts: Whatever else decides the result, such as the resolution.
     """
     digest = hashlib.sha256()
     for text in (*facts, *scan.class_names, *(item.path for item in scan.skipped)):

@@ -108,13 +108,13 @@ def load_images(
     whole split is copied into the cache first, once (`converted.py`).
 
     Args:
-      spec: see the head of this file.
-      resolution: side of the images; others are cropped and resized by the rule of decode.py.
+      spec: See the head of this file.
+      resolution: Side of the images; others are cropped and resized by the rule of decode.py.
       split: None is the split that the spec names, else "train".
-      classes: names of the classes to take, in the order of their labels; () is all.
-      images_per_class: size of the few-shot draw, see `ImageSet.few_shot`; 0 is all images.
-      seed: seed of that draw.
-      cache_dir: see `files.cache_root`.
+      classes: Names of the classes to take, in the order of their labels; () is all.
+      images_per_class: Size of the few-shot draw, see `ImageSet.few_shot`; 0 is all images.
+      seed: Seed of that draw.
+      cache_dir: See `files.cache_root`.
       memory_gb: 1e9 bytes of images that the set may take in memory.
 
     Raises:

@@ -42,7 +42,7 @@ def view(images: tf.Tensor, uniforms: tf.Tensor, kind: View) -> tf.Tensor:
     Args:
         images: float32 [B, R, R, 3] in [-1, 1].
         uniforms: float32 [B, NUM_UNIFORMS] in [0, 1), independent.
-        kind: of `VIEWS`.
+        kind: Kind of `VIEWS`.
 
     Returns:
         Float32 [B, R, R, 3] in [-1, 1].

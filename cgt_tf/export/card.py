@@ -40,10 +40,11 @@ def write_card(
     """Writes the card into an export's directory.
 
     Args:
-        extended: what was exported.
-        directory: of a version, or of a native model.
+        extended: What was exported.
+        directory: Directory of a version, or of a native model.
         told: `data`, `method`, `scores` and `licence`, as JSON; what is missing is "unknown".
-        signatures: of the written SavedModel, by name; timed on this machine's default device.
+        signatures: Signatures of the written SavedModel, by name; timed on this machine's default
+            device.
     """
     spec = extended.spec
     card = {

@@ -18,8 +18,8 @@ def largest_difference(generator: ExtendedGenerator, model: Path) -> float:
     """Largest difference between a generator's images and those of its stored form.
 
     Args:
-        generator: in memory.
-        model: directory that `native.save_model` wrote of it.
+        generator: A generator in memory.
+        model: Directory that `native.save_model` wrote of it.
 
     Returns:
         Of 256 images of classes from the first to the last, in grey levels of 255.

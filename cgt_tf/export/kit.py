@@ -98,7 +98,7 @@ def write_kit(base: Path) -> bool:
     """Writes `<base>/serving/`, all or nothing; one that is there may have been edited and stays.
 
     Args:
-        base: holds one directory for each version.
+        base: Holds one directory for each version.
 
     Returns:
         Whether it was written.

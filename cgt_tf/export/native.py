@@ -17,11 +17,11 @@ def export_native(
     """Writes a GAN with a model card.
 
     Args:
-        gan: all classes.
-        directory: new, or empty.
+        gan: All classes.
+        directory: New, or empty.
         provenance: JSON of where the weights come from.
         precision: float32 or float16, of the stored weights.
-        told: see `card.write_card`.
+        told: See `card.write_card`.
 
     Returns:
         The directory, and how far images move by the precision, in grey levels of 255.

@@ -27,9 +27,9 @@ class Sampler(Protocol):
     """Draws images; the same ones of a run, of its SavedModel and of its native export.
 
     Attributes:
-        class_names: all classes, in label order.
-        new_classes: the ones a run has learnt; all of other models.
-        resolution: side of the images, in pixels.
+        class_names: All classes, in label order.
+        new_classes: The ones a run has learnt; all of other models.
+        resolution: Side of the images, in pixels.
     """
 
     class_names: Sequence[str]
@@ -109,11 +109,11 @@ def sample_grid(
     """A picture of a row for each class, with its name, and a column for each seed.
 
     Args:
-        sampler: draws the images.
-        names: of its classes.
+        sampler: Draws the images.
+        names: Names of its classes.
         seeds: int64.
-        truncation: in (0, 1].
-        scale: whole factor that pixels are enlarged by.
+        truncation: In (0, 1].
+        scale: Whole factor that pixels are enlarged by.
 
     Raises:
         InputError: a class that the model does not have, or a picture above 2^28 pixels.

@@ -60,10 +60,10 @@ def export_saved_model(
     written where it is missing, and warm-up requests where tensorflow-serving-api is installed.
 
     Args:
-        extended: old and new classes, folded.
-        base_directory: holds one directory for each version; made where it is missing.
-        version: a positive integer; default is one more than the highest there is.
-        told: what the model card says of data, method, scores and licence, see `card.write_card`.
+        extended: Old and new classes, folded.
+        base_directory: Holds one directory for each version; made where it is missing.
+        version: A positive integer; default is one more than the highest there is.
+        told: What the model card says of data, method, scores and licence, see `card.write_card`.
 
     Returns:
         The version's directory.
@@ -94,11 +94,11 @@ class ServedGenerator:
     """A loaded SavedModel; see `load_saved_model`.
 
     Attributes:
-        path: the version's directory.
-        class_names: one name for each class, in label order.
-        new_classes: the same names; a SavedModel does not say which a run has learnt.
+        path: The version's directory.
+        class_names: One name for each class, in label order.
+        new_classes: The same names; a SavedModel does not say which a run has learnt.
         num_classes, resolution, dim_z: K, side of the images in pixels, width of a latent.
-        signatures: the SavedModel's own, by name.
+        signatures: The SavedModel's own, by name.
     """
 
     def __init__(self, path: Path, loaded):
@@ -164,7 +164,7 @@ def load_saved_model(directory: str | Path) -> ServedGenerator:
     A SavedModel is a program: load only those that you trust.
 
     Args:
-        directory: a version's directory, or the base directory, of which the highest version is
+        directory: A version's directory, or the base directory, of which the highest version is
             taken.
 
     Raises:

@@ -20,7 +20,7 @@ def latents_from_seeds(seeds, dim_z: int, truncation=None) -> tf.Tensor:
 
     Args:
         seeds: int64 [B], any values.
-        dim_z: width of a latent.
+        dim_z: Width of a latent.
         truncation: float32 scalar, or [B] for each row its own, in (0, 1]. 1 draws standard
             normals; t < 1 draws t times a normal cut to [-2, 2], as the BigGAN modules on TF-Hub
             advise. None: 1 for all rows.
@@ -73,8 +73,8 @@ class GeneratorModule(tf.Module):
     """What a SavedModel holds besides its signatures: variables and the class names' file.
 
     Args:
-        extended: the generator; its variables are held, not copied.
-        class_names_file: path of a text file, which becomes an asset of the SavedModel.
+        extended: The generator; its variables are held, not copied.
+        class_names_file: Path of a text file, which becomes an asset of the SavedModel.
     """
 
     def __init__(self, extended: ExtendedGenerator, class_names_file: str):

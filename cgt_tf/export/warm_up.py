@@ -21,9 +21,9 @@ def write_warm_up(extended: ExtendedGenerator, directory: Path, name: str) -> bo
     """Writes the requests into a version's directory.
 
     Args:
-        extended: whose signatures `directory` holds.
-        directory: of the version.
-        name: of the model, as the server knows it.
+        extended: Generator whose signatures `directory` holds.
+        directory: Directory of the version.
+        name: Name of the model, as the server knows it.
 
     Returns:
         False, and nothing is written, without the package tensorflow-serving-api.

@@ -30,12 +30,12 @@ def load_features(
     """Loads a feature network that says something about the images.
 
     Args:
-        handle: see `features.load_feature_net`; or `auto`: the bundled classifier that knows all
+        handle: See `features.load_feature_net`; or `auto`: the bundled classifier that knows all
             classes; else, for images of at most 32 pixels, that of photographs; else Inception.
-        class_names: of the real images.
-        resolution: of the images, in pixels.
-        force: allow the glyph classifier for other images.
-        strategy: see `features.load_feature_net`.
+        class_names: Class names of the real images.
+        resolution: Resolution of the images, in pixels.
+        force: Allow the glyph classifier for other images.
+        strategy: See `features.load_feature_net`.
 
     Raises:
         NoFeaturesError: `auto`, larger images, and Inception cannot be had.

@@ -29,12 +29,12 @@ class Settings:
     """How a classifier is trained.
 
     Attributes:
-        network: see `classifier_nets.build_classifier`.
-        epochs: passes over the images; 0: at least 4, and at least 1,000 steps.
-        batch_size: images of one step, at most.
-        learning_rate: of Adam at first; it decays to 0 along a cosine.
-        flip: mirror images at random.
-        seed: of weights, shuffling and augmentation.
+        network: See `classifier_nets.build_classifier`.
+        epochs: Passes over the images; 0: at least 4, and at least 1,000 steps.
+        batch_size: Images of one step, at most.
+        learning_rate: Learning rate of Adam at first; it decays to 0 along a cosine.
+        flip: Mirror images at random.
+        seed: Seed of weights, shuffling and augmentation.
     """
 
     network: str = SMALL
@@ -55,9 +55,9 @@ class HeldOutReport:
     """How a classifier does on images that it was not trained on.
 
     Attributes:
-        accuracy: top-1, in [0, 1].
-        count: number of images.
-        recall: top-1 of each class by name.
+        accuracy: Top-1, in [0, 1].
+        count: Number of images.
+        recall: Top-1 of each class by name.
         confusions: (class, taken for, times), commonest first.
     """
 
@@ -91,9 +91,9 @@ def train_classifier(images: ImageSet, settings: Settings, verbose: int = 2) -> 
     """Trains a classifier of at least two classes.
 
     Args:
-        images: at any one resolution of at least 8 pixels.
-        settings: see `Settings`.
-        verbose: as for `keras.Model.fit`.
+        images: Images of one resolution, at least 8 pixels.
+        settings: See `Settings`.
+        verbose: As for `keras.Model.fit`.
 
     Raises:
         InputError: fewer than two classes.
@@ -142,7 +142,7 @@ def augment(images: tf.Tensor, seed: tf.Tensor, flip: bool = False) -> tf.Tensor
     Args:
         images: uint8 [B, R, R, 3].
         seed: int32 [2].
-        flip: mirror half of the images.
+        flip: Mirror half of the images.
 
     Returns:
         float32 [B, R, R, 3] in [-1, 1].

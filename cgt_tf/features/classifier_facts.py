@@ -18,11 +18,11 @@ class ClassifierFacts:
     """How a classifier does on images that it was not trained on.
 
     Attributes:
-        class_names: of its logits, in order.
-        accuracy: top-1 on held-out images, in [0, 1].
-        heldout_images: how many.
-        epochs: that it was trained for.
-        data: names of the training images.
+        class_names: Class names of its logits, in order.
+        accuracy: Top-1 on held-out images, in [0, 1].
+        heldout_images: How many.
+        epochs: Epochs that it was trained for.
+        data: Names of the training images.
     """
 
     class_names: tuple[str, ...]

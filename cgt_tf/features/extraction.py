@@ -35,10 +35,10 @@ class Extractor:
     """A feature network, compiled for one batch size under one strategy.
 
     Args:
-        net: the feature network, loaded in the strategy's scope.
-        batch_size: images of one call over all replicas; rounded up to a multiple of them. The
+        net: The feature network, loaded in the strategy's scope.
+        batch_size: Images of one call over all replicas; rounded up to a multiple of them. The
             last batch is filled up, so that the network is traced once.
-        strategy: each replica takes its share of a batch; None: one device.
+        strategy: Each replica takes its share of a batch; None: one device.
 
     Raises:
         InputError: a batch size below 1.
@@ -67,8 +67,8 @@ class Extractor:
         Args:
             images: uint8 [n, H, W, 3], or an iterable of such batches of any sizes, which is read
                 as it is needed.
-            title: what the progress says is being done.
-            total: n, where it is known beforehand.
+            title: What the progress says is being done.
+            total: N, where it is known beforehand.
 
         Raises:
             InputError: no images, or images of another kind.

@@ -19,14 +19,14 @@ class FeatureNet:
     """A network whose features the metrics are computed from.
 
     Attributes:
-        name: the handle it was loaded from, without any folder.
-        resolution: height and width in pixels that images are resized to.
-        dim: the number of features.
+        name: The handle it was loaded from, without any folder.
+        resolution: Height and width in pixels that images are resized to.
+        dim: The number of features.
         fingerprint: sha256 of the file, or of the folder's files, in hexadecimal.
         function: float32 [B, resolution, resolution, 3] in [-1, 1] to features float32 [B, dim]
             and class logits float32 [B, k], or None where the network is no classifier.
-        class_names: what the k logits stand for; empty where unknown.
-        facts: how well it tells its own classes apart; None where it does not say.
+        class_names: What the k logits stand for; empty where unknown.
+        facts: How well it tells its own classes apart; None where it does not say.
     """
 
     name: str

@@ -34,7 +34,7 @@ def load_feature_net(
     """Loads a feature network.
 
     Args:
-        handle: one of
+        handle: One of
             `bundled:glyph_classifier`, `bundled:cifar_classifier`: the 32-pixel classifiers of
                 letters and of photographs that come with the package;
             a path to a `.keras` model file of images in [-1, 1]: the features are the output of
@@ -45,10 +45,10 @@ def load_feature_net(
             `inception`: the TF-Hub module that tensorflow-gan uses (299 pixels, 2048 features of
                 `pool_3`, its logits for the Inception Score);
             `inception:<folder>`: the same module, downloaded and unpacked beforehand.
-        class_names: what the logits stand for. Default: what cgt-features has put into the file,
+        class_names: What the logits stand for. Default: what cgt-features has put into the file,
             else the lines of the file `<name>_classes.txt` beside `<name>.keras`, or
             `class_names.txt` in a SavedModel's directory, if there is one.
-        strategy: its scope holds the network's variables; None: one device.
+        strategy: Its scope holds the network's variables; None: one device.
 
     Raises:
         InputError: nothing at that handle, not such a model, or a module that cannot be downloaded.

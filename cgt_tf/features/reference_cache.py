@@ -36,7 +36,7 @@ class ReferenceCache:
     """Feature arrays by content.
 
     Args:
-        cache_dir: see `files.cache_root`.
+        cache_dir: See `files.cache_root`.
     """
 
     def __init__(self, cache_dir: str | os.PathLike[str] | None = None):
@@ -58,10 +58,10 @@ class ReferenceCache:
         """The stored features float32 [count, d], or else what `compute` returns, then stored.
 
         Args:
-            net: the feature network.
-            fingerprint: of the images, see `ImageSet.fingerprint`.
-            count: the number of images.
-            compute: returns the features in batches; called where there is no entry that can be
+            net: The feature network.
+            fingerprint: Fingerprint of the images, see `ImageSet.fingerprint`.
+            count: The number of images.
+            compute: Returns the features in batches; called where there is no entry that can be
                 read.
 
         Raises:

@@ -12,9 +12,9 @@ def share_rows(
     """Compiles a function of batches so that each replica computes its share of the rows.
 
     Args:
-        strategy: any synchronous strategy, on one host or several; None is one device. Variables
+        strategy: Any synchronous strategy, on one host or several; None is one device. Variables
             that `function` uses should have been made in its scope.
-        function: tensors [B, ...] -> tensor or tuple of tensors [B, ...], row by row.
+        function: Tensors [B, ...] -> tensor or tuple of tensors [B, ...], row by row.
 
     Returns:
         The same function for full batches: B must be known and a multiple of the replicas. Rows

@@ -23,9 +23,9 @@ class Layout:
     """How a foreign array becomes ours, and back.
 
     Attributes:
-        name: for the report.
-        read: foreign array to ours.
-        write: the inverse.
+        name: For the report.
+        read: Foreign array to ours.
+        write: The inverse.
     """
 
     name: str
@@ -59,9 +59,9 @@ class Rule:
     """One variable of ours and the foreign tensor it comes from.
 
     Attributes:
-        target: path of the variable below its network, such as `block_0/conv1/kernel`.
-        source: name of the foreign tensor.
-        layout: how one becomes the other.
+        target: Path of the variable below its network, such as `block_0/conv1/kernel`.
+        source: Name of the foreign tensor.
+        layout: How one becomes the other.
     """
 
     target: str
@@ -93,11 +93,11 @@ def assign(
     """Sets every variable of a network from foreign tensors; all of them, or none.
 
     Args:
-        network: a built Keras model.
-        tensors: all foreign tensors by name.
-        rules: one for every variable of the network.
-        ignored: reasons by name for tensors that no rule reads.
-        origin: where the tensors come from, for messages.
+        network: A built Keras model.
+        tensors: All foreign tensors by name.
+        rules: One for every variable of the network.
+        ignored: Reasons by name for tensors that no rule reads.
+        origin: Where the tensors come from, for messages.
 
     Returns:
         A line for every foreign tensor.

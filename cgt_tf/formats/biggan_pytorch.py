@@ -33,8 +33,8 @@ def read_pth(
     order, which for ImageNet is that of the WordNet ids.
 
     Args:
-        path: of the file; nothing in it is run.
-        bn_eps, sn_eps: epsilons of the training; default: 1e-5, and 1e-8 for the CIFAR form
+        path: Path of the file; nothing in it is run.
+        bn_eps, sn_eps: Epsilons of the training; default: 1e-5, and 1e-8 for the CIFAR form
             (32x32 without a shared embedding), else 1e-6. The output norm always has 1e-5.
 
     Returns:
@@ -115,8 +115,8 @@ def write_pth(gan: Gan, directory: str | Path) -> list[Path]:
     `export_notes` says what the files cannot hold.
 
     Args:
-        gan: a source GAN.
-        directory: new or empty; written all or nothing.
+        gan: A source GAN.
+        directory: New or empty; written all or nothing.
 
     Returns:
         The files.

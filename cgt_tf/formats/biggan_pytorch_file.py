@@ -37,7 +37,7 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     """The tensors of a file of weights by name, in the file's order, without a `module.` prefix.
 
     Args:
-        path: as `torch.save(network.state_dict(), path)` writes it, in either of torch's formats.
+        path: As `torch.save(network.state_dict(), path)` writes it, in either of torch's formats.
 
     Returns:
         Arrays in the file's layout; half-precision numbers come as float32.

@@ -23,8 +23,8 @@ def generator_rules(spec: GanSpec, statistics: str = "plain") -> list[Rule]:
     """Rules of a generator.
 
     Args:
-        spec: of a generator that BigGAN-PyTorch can hold.
-        statistics: a key of `STATISTICS`.
+        spec: Spec of a generator that BigGAN-PyTorch can hold.
+        statistics: A key of `STATISTICS`.
     """
     rules = [Rule("class_embedding/embeddings", "shared.weight")] if spec.shared_dim else []
     rules += _first_linear(spec.g_widths[0], spec.bottom_width)

@@ -96,8 +96,8 @@ def generator_spec(shapes: Shapes, bn_eps: float | None, sn_eps: float | None) -
     """The spec of a generator, with a published discriminator's widths where they can be matched.
 
     Args:
-        shapes: of its tensors.
-        bn_eps, sn_eps: epsilons; None: the published settings'.
+        shapes: Shapes of its tensors.
+        bn_eps, sn_eps: Epsilons; None: the published settings'.
     """
     blocks = shapes.blocks()
     convolutions = [shapes.of(f"blocks.{i}.0.conv1.weight", 4) for i in range(blocks)]
@@ -146,8 +146,8 @@ def discriminator_spec(shapes: Shapes, sn_eps: float | None) -> GanSpec:
     """The spec of a discriminator, with a published generator's fields where they can be matched.
 
     Args:
-        shapes: of its tensors.
-        sn_eps: epsilon of the spectral norm; None: the published settings'.
+        shapes: Shapes of its tensors.
+        sn_eps: Epsilon of the spectral norm; None: the published settings'.
     """
     blocks = shapes.blocks()
     if blocks < 2:
@@ -216,8 +216,8 @@ def check_writable(spec: GanSpec, discriminator: bool) -> None:
     """Raises an InputError where BigGAN-PyTorch has no such network.
 
     Args:
-        spec: of the GAN.
-        discriminator: whether there is one to write.
+        spec: Spec of the GAN.
+        discriminator: Whether there is one to write.
     """
     if spec.deep or spec.domain_classes:
         kind = "a BigGAN-deep" if spec.deep else "a generator of folded domains"

@@ -13,11 +13,11 @@ class Imported:
     """Networks of one file or directory; either may be missing.
 
     Attributes:
-        spec: describes the networks that are there.
-        generator, discriminator: built, with the source's weights; or None.
-        class_names: in label order, or None where the source does not name its classes.
-        report: what became of each tensor.
-        notes: what a user should know, one sentence each.
+        spec: Describes the networks that are there.
+        generator, discriminator: Built, with the source's weights; or None.
+        class_names: In label order, or None where the source does not name its classes.
+        report: What became of each tensor.
+        notes: What a user should know, one sentence each.
         provenance: JSON of where the weights come from.
     """
 

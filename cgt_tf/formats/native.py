@@ -36,8 +36,8 @@ def save_model(
     """Writes a GAN to a new directory, all or nothing.
 
     Args:
-        gan: to write.
-        directory: new, or empty.
+        gan: To write.
+        directory: New, or empty.
         provenance: JSON of where the weights come from.
         precision: float32; or float16, half the size: of what has two axes or more, since
             statistics span more magnitudes than float16 has.
@@ -93,8 +93,8 @@ def read_model(
     """Reads `save_model`'s directory.
 
     Args:
-        directory: as written by `save_model`.
-        bn_eps, sn_eps: epsilons to use instead of the spec's.
+        directory: As written by `save_model`.
+        bn_eps, sn_eps: Epsilons to use instead of the spec's.
 
     Raises:
         InputError: a missing or damaged file, or weights that do not fit the spec.

@@ -15,10 +15,10 @@ def with_standing_statistics(
     """The same networks with one set of standing statistics, for one truncation.
 
     Args:
-        imported: its generator is left as it is.
-        batches, batch_size: how many passes are averaged, and their samples.
-        truncation: of the latents, in (0, 1].
-        seed: of latents and labels.
+        imported: Its generator is left as it is.
+        batches, batch_size: How many batches are averaged, and their images.
+        truncation: Truncation of the latents, in (0, 1].
+        seed: Seed of latents and labels.
 
     Raises:
         InputError: a generator of several domains.

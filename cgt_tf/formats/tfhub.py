@@ -22,8 +22,8 @@ from cgt_tf.networks.gan import create_generator
 from cgt_tf.networks.spec import GanSpec
 
 WEIGHTS = ("ema", "raw")
-_AVERAGE = re.compile(r"/ema_[^/]+$")
-_NEVER_AVERAGED = re.compile(r"/(u\d|accumulat\w+)$")
+_EMA = re.compile(r"/ema_[^/]+$")
+_NEVER_EMA = re.compile(r"/(u\d|accumulat\w+)$")
 # Largest difference between a table's row of truncation 1 and the accumulated statistics.
 _TOLERANCE = 1e-4
 _NO_DISCRIMINATOR = "TF-Hub modules hold a generator only; a discriminator must come from elsewhere"
@@ -43,9 +43,9 @@ def read_tfhub(
     """Reads a module's generator.
 
     Args:
-        handle: see `hub_module.resolve`.
-        bn_eps, sn_eps: epsilons to use instead of the module's (batch norm: 1e-4).
-        weights: `ema`, the averaged copy that the module itself uses, or `raw`.
+        handle: See `hub_module.resolve`.
+        bn_eps, sn_eps: Epsilons to use instead of the module's (batch norm: 1e-4).
+        weights: `ema`, the EMA that the module itself uses, or `raw`.
 
     Raises:
         InputError: no such module, a damaged one, or another kind of network.
@@ -84,15 +84,15 @@ def read_tfhub(
 
 
 def _names(tensors: dict[str, np.ndarray], weights: str) -> dict[str, str]:
-    """Plain names of variables and the names of the copies to read, averaged or raw.
+    """Plain names of variables and the names of the copies to read, EMA or raw.
 
-    Power vectors and statistics have no averaged copy.
+    Power vectors and statistics have no EMA.
     """
-    raw = {name: name for name in tensors if not _AVERAGE.search(name)}
+    raw = {name: name for name in tensors if not _EMA.search(name)}
     if weights == "raw":
         return raw
-    averaged = {_AVERAGE.sub("", name): name for name in tensors if _AVERAGE.search(name)}
-    return {**{name: name for name in raw if _NEVER_AVERAGED.search(name)}, **averaged}
+    with_ema = {_EMA.sub("", name): name for name in tensors if _EMA.search(name)}
+    return {**{name: name for name in raw if _NEVER_EMA.search(name)}, **with_ema}
 
 
 def _spec(directory: Path, shapes: dict, bn_eps, sn_eps) -> GanSpec:
@@ -118,9 +118,9 @@ def _statistics(
     """Rules of the batch-norm statistics, the spec they need, a note, and the tables they name.
 
     Args:
-        spec: without a grid of truncations.
-        tensors: the module's variables.
-        graphs: constant tables by name, of each of its graphs.
+        spec: Without a grid of truncations.
+        tensors: The module's variables.
+        graphs: Constant tables by name, of each of its graphs.
 
     Raises:
         InputError: tables of the right shapes, none of which ends in the accumulated statistics.
@@ -190,9 +190,9 @@ def _over_their_count(tensors: dict[str, np.ndarray], source: str) -> np.ndarray
 
 def _ignored(tensors, rules: list[Rule], weights: str) -> dict[str, str]:
     """Reasons for the variables that such a module has and nobody needs."""
-    other = "averaged" if weights == "raw" else "raw"
+    other = "EMA" if weights == "raw" else "raw"
     read = {rule.source for rule in rules}
-    plain = {_AVERAGE.sub("", name) for name in read}
+    plain = {_EMA.sub("", name) for name in read}
     ignored = {}
     for name in tensors.keys() - read:
         if re.search(r"/u[12]$", name):
@@ -201,7 +201,7 @@ def _ignored(tensors, rules: list[Rule], weights: str) -> dict[str, str]:
             ignored[name] = "the count of accumulated statistics"
         elif re.search(r"/accumulated_(mean|var)$", name):
             ignored[name] = "the same as the last row of the table in the graph"
-        elif _AVERAGE.sub("", name) in plain:
+        elif _EMA.sub("", name) in plain:
             ignored[name] = f"the {other} copy of a variable"
         elif np.size(tensors[name]) <= 1 or re.search(r"/u\d*$", name):
             ignored[name] = "unknown, but no weight: a single number or a power vector"

@@ -1,6 +1,6 @@
 """Which variable of DeepMind's BigGAN and BigGAN-deep modules is which of ours.
 
-Names are the checkpoint's without the suffix of its averaged copies. In both families a norm's
+Names are the checkpoint's without the suffix of their EMA. In both families a norm's
 projections see the chunk of z first and the class embedding second; ours see the class first.
 """
 

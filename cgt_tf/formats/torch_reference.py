@@ -21,11 +21,11 @@ def verify_pth(path: str | Path, imported: Imported, z=None, y=None) -> list[tup
     """Compares an imported network with the equations, block by block.
 
     Args:
-        path: the file that `imported` was read from.
+        path: The file that `imported` was read from.
         imported: `read_pth`'s result; its spec's epsilons are used.
-        z: generator: latents float [B, dim_z]; discriminator: images float [B, R, R, 3]. Default:
+        z: Generator: latents float [B, dim_z]; discriminator: images float [B, R, R, 3]. Default:
             two fixed draws.
-        y: labels int [B]; default: 0, 1, ...
+        y: Labels int [B]; default: 0, 1, ...
 
     Returns:
         `(name, largest |difference|)` for each feature map and the output, in network order.
@@ -135,10 +135,10 @@ def generator_outputs(state, z, y, *, bn_eps: float, sn_eps: float) -> dict[str,
     """Feature maps of a generator.
 
     Args:
-        state: its tensors as arrays by name.
+        state: Its tensors as arrays by name.
         z: float32 [B, dim_z].
         y: int [B].
-        bn_eps, sn_eps: of the conditional norms, and of the power step.
+        bn_eps, sn_eps: Of the conditional norms, and of the power step.
 
     Returns:
         `linear`, `block_0` ..., `output_norm` (after its relu) and `images`, float32 [B, H, W, C].
@@ -193,10 +193,10 @@ def discriminator_outputs(state, images, y, *, sn_eps: float) -> dict[str, np.nd
     """Feature maps of a discriminator.
 
     Args:
-        state: its tensors as arrays by name.
+        state: Its tensors as arrays by name.
         images: float32 [B, R, R, 3] in [-1, 1].
         y: int [B].
-        sn_eps: of the power step.
+        sn_eps: Sn eps of the power step.
 
     Returns:
         `block_0` ... float32 [B, H, W, C], `features` [B, C], `logits` [B].

@@ -23,9 +23,9 @@ class Verification:
     """What a comparison has found.
 
     Attributes:
-        original: what the original was, in words.
-        differences: largest |difference| by the name of each tensor compared; images last.
-        tolerance: largest difference of images that is accepted. Rounding alone makes up to some
+        original: What the original was, in words.
+        differences: Largest |difference| by the name of each tensor compared; images last.
+        tolerance: Largest difference of images that is accepted. Rounding alone makes up to some
             1e-4 in deep networks; wrong weights or statistics make 0.1 and more.
     """
 
@@ -55,10 +55,10 @@ def verify(
     """Runs the original of a source next to the imported networks.
 
     Args:
-        kind, place: the two parts of the source's handle.
-        imported: what was read from it.
-        weights: as given to `tfhub.read_tfhub`; a module's graph computes with `ema` only.
-        tolerance: see `Verification`.
+        kind, place: The two parts of the source's handle.
+        imported: What was read from it.
+        weights: As given to `tfhub.read_tfhub`; a module's graph computes with `ema` only.
+        tolerance: See `Verification`.
 
     Raises:
         InputError: a source without an original to compare with.
@@ -153,7 +153,7 @@ def block_outputs(graph, spec) -> dict[str, str]:
 
 
 def _follow(graph, consumers, variable: str, additions: int) -> str | None:
-    """The node behind so many additions after the averaged copy of a variable."""
+    """The node behind so many additions after the EMA of a variable."""
     handles = [n.name for n in graph.node if n.op == "VarHandleOp" and _is_copy(n.name, variable)]
     reached = set(handles)
     for _ in range(additions):

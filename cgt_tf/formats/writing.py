@@ -10,9 +10,9 @@ def write(gan: Gan, directory: str | Path, form: str, provenance: dict) -> list[
     """Writes a GAN, all or nothing.
 
     Args:
-        gan: to write.
-        directory: new, or empty.
-        form: native, see `native.save_model`, or pth, see `biggan_pytorch.write_pth`.
+        gan: To write.
+        directory: New, or empty.
+        form: Native, see `native.save_model`, or pth, see `biggan_pytorch.write_pth`.
         provenance: JSON of where the weights come from; a .pth file has no place for it.
 
     Returns:

@@ -20,7 +20,7 @@ class SelfAttention(MixedLayer):
 
     Args:
         channels: C, at least 8.
-        conv: factory of 1x1 convolutions, called as `conv(filters, kernel_size, use_bias, name)`.
+        conv: Factory of 1x1 convolutions, called as `conv(filters, kernel_size, use_bias, name)`.
 
     Raises:
         InputError: fewer than 8 channels, which leaves none for queries and keys.

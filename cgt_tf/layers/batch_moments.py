@@ -12,7 +12,7 @@ def normalize(x, epsilon):
 
     Args:
         x: float [B, H, W, C]; under a strategy with several replicas, one replica's share.
-        epsilon: added to the variance.
+        epsilon: Added to the variance.
 
     Returns:
         `(normalised, mean, variance)`: in the dtype and shape of `x`; and both [C], of which the

@@ -13,9 +13,9 @@ class ClassDense(MixedLayer):
 
     Args:
         num_classes: K; the kernel is [K, C_in, units], the bias [K, units].
-        units: width of the output.
+        units: Width of the output.
         spectral_norm: False uses the matrices as they are.
-        sn_eps: epsilon of the power iteration.
+        sn_eps: Epsilon of the power iteration.
     """
 
     def __init__(self, num_classes, units, *, spectral_norm=True, sn_eps=1e-6, **kwargs):

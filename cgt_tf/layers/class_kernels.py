@@ -35,7 +35,7 @@ class ClassKernelConv2D(MixedLayer):
 
     Args:
         num_classes: K; the kernel is [K, 3, 3, C_in, filters], the bias [K, filters].
-        filters: output channels.
+        filters: Output channels.
         resample: None, or "up": after 2x nearest upsampling.
     """
 

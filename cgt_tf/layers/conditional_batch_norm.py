@@ -63,8 +63,8 @@ class ConditionalBatchNorm(MixedLayer):
 
     Args:
         channels: C.
-        momentum: share of the old moving statistics kept at each training call.
-        epsilon: added to the variance.
+        momentum: Share of the old moving statistics kept at each training call.
+        epsilon: Added to the variance.
         statistics: 0 keeps one set of moving statistics [C]. R >= 1 keeps R of them, [R, C], for
             the levels of truncation and the domains of a generator, mixed by
             `Condition.statistics`. A training call moves all rows to the batch's statistics.
@@ -144,9 +144,9 @@ class ProjectedBatchNorm(ConditionalBatchNorm):
     e is the shared class embedding. The projections have no bias and are spectrally normalised.
 
     Args:
-        condition_dim: width of e plus width of the latent chunk.
-        sn_eps: epsilon of the power iteration.
-        initializer: of the projections; BigGAN's is orthogonal.
+        condition_dim: Width of e plus width of the latent chunk.
+        sn_eps: Epsilon of the power iteration.
+        initializer: Initializer of the projections; BigGAN's is orthogonal.
     """
 
     def __init__(self, channels, *, condition_dim, sn_eps=1e-6, initializer="orthogonal", **kwargs):
@@ -197,11 +197,11 @@ class TableBatchNorm(ConditionalBatchNorm):
 
     Args:
         num_classes: K.
-        latent_dim: width of the latent chunk; 0 for none.
+        latent_dim: Width of the latent chunk; 0 for none.
         domains: 0, or D for a layer of which each domain (a set of classes that were learnt
             together) has its own latent projection. In a training call all domains meet the
             statistics of the whole batch.
-        initializer: of the tables; BigGAN's is orthogonal.
+        initializer: Initializer of the tables; BigGAN's is orthogonal.
     """
 
     def __init__(

@@ -22,8 +22,8 @@ class EqualisedDense(MixedLayer):
     """Linear layer, [..., C_in] -> [..., units]; kernel [C_in, units], times sqrt(2 / C_in).
 
     Args:
-        units: outputs.
-        kernel_initializer: default N(0, 1). The bias starts at 0.
+        units: Outputs.
+        kernel_initializer: Default N(0, 1). The bias starts at 0.
     """
 
     def __init__(self, units, *, kernel_initializer="random_normal_one", **kwargs):

@@ -28,7 +28,7 @@ class ModulatedConv2D(MixedLayer):
     """Base: what all layers here have.
 
     Args:
-        filters: output channels.
+        filters: Output channels.
         resample: None, or "up": after 2x nearest upsampling.
     """
 
@@ -56,7 +56,7 @@ class HyperConv2D(ModulatedConv2D):
 
     Args:
         width: T, of the task vectors, which it is called with as `Condition.kernels`.
-        identity: whether the heads start so that the layer is the source's for every t (weights 0,
+        identity: Whether the heads start so that the layer is the source's for every t (weights 0,
             biases gamma = s / k and beta = mu / k); else N(0, 1) and 0, as published.
     """
 
@@ -102,7 +102,7 @@ class LowRankConv2D(ModulatedConv2D):
     """Base of the layers of low rank; they say where the factors come from.
 
     Args:
-        rank: r, at least 1.
+        rank: R, at least 1.
     """
 
     def __init__(self, filters, *, rank, **kwargs):
@@ -141,7 +141,7 @@ class HyperLowRankConv2D(LowRankConv2D):
     """Heads of low rank: the factors and an offset of the bias from t, all linear.
 
     Args:
-        width, identity: see `HyperConv2D`. With the identity start a, c and the bias' offset are 0
+        width, identity: See `HyperConv2D`. With the identity start a, c and the bias' offset are 0
             and b and d are not, so that the gradient reaches a and c from the first step.
     """
 

@@ -96,8 +96,8 @@ def low_rank_convolve(x, standardised, kernel, factors: Factors, up=False):
         x: [B, H, W, C_in].
         standardised: W~, see `standardise`.
         kernel: W.
-        factors: of each sample.
-        up: whether the convolution follows a 2x nearest upsampling.
+        factors: Factors of each sample.
+        up: Whether the convolution follows a 2x nearest upsampling.
     """
 
     def convolve(x, kernel):

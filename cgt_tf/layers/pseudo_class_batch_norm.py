@@ -59,14 +59,14 @@ class PropagatedOffsets(MixedLayer):
         channels: C.
         num_classes: M.
         num_pseudo_classes: N; 0 for residuals alone.
-        latent_dim: width of the latent chunk; 0 for none.
-        residual: whether there is R.
-        centred_residual: whether R counts from its mean over the classes, so that what all classes
+        latent_dim: Width of the latent chunk; 0 for none.
+        residual: Whether there is R.
+        centred_residual: Whether R counts from its mean over the classes, so that what all classes
             share is in none of them.
-        scores: a built `ScoreMatrix` to share with other layers; default: one of its own.
-        spectral_norm: on P, S and Z.
-        score_bias, prior_bias, latent_bias: whether S, P and Z have a bias.
-        sn_eps: epsilon of the power iteration for P.
+        scores: A built `ScoreMatrix` to share with other layers; default: one of its own.
+        spectral_norm: Whether P, S and Z are divided by their spectral norms.
+        score_bias, prior_bias, latent_bias: Whether S, P and Z have a bias.
+        sn_eps: Epsilon of the power iteration for P.
     """
 
     def __init__(
@@ -177,9 +177,9 @@ class PseudoClassBatchNorm(ConditionalBatchNorm):
     """Conditional batch norm whose scales and shifts are `PropagatedOffsets`.
 
     Args:
-        channels, momentum, epsilon: see `ConditionalBatchNorm`.
+        channels, momentum, epsilon: See `ConditionalBatchNorm`.
         scores: `ScoreMatrix` layers by "scale" and "shift" to share with other norms, or None.
-        offsets: the other arguments of `PropagatedOffsets`, but for its channels.
+        offsets: The other arguments of `PropagatedOffsets`, but for its channels.
     """
 
     def __init__(self, channels, *, scores=None, offsets, **kwargs):

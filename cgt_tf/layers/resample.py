@@ -52,7 +52,7 @@ def convolve(x, kernel, resample=None, fused=True):
     """Zero-padded convolution with its resampling, [B, H, W, C_in] -> [B, H', W', C_out].
 
     Args:
-        kernel: what `operand` made for the same `resample` and `fused`.
+        kernel: What `operand` made for the same `resample` and `fused`.
     """
     if resample == "up" and fused:
         return ops.conv_transpose(x, kernel, strides=2, padding="same")

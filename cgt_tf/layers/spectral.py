@@ -22,7 +22,7 @@ def power_step(matrix, u, eps):
     Args:
         matrix: float [rows, columns].
         u: float [1, rows], the current left singular vector.
-        eps: least norm that is divided by, as `torch.nn.functional.normalize` has it.
+        eps: Least norm that is divided by, as `torch.nn.functional.normalize` has it.
 
     Returns:
         `(sigma, u)`: scalar and [1, rows]. The gradient of sigma goes through `matrix` alone.
@@ -43,8 +43,8 @@ class SpectralLayer(MixedLayer):
 
     Args:
         spectral_norm: False uses the weight as it is (a weight folded at load, or a plain layer).
-        sn_eps: epsilon of the power iteration.
-        kernel_initializer: any Keras initializer; BigGAN's is orthogonal.
+        sn_eps: Epsilon of the power iteration.
+        kernel_initializer: Any Keras initializer; BigGAN's is orthogonal.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Held:
     into. Until `hold` is called again, changed weights have no effect.
 
     Attributes:
-        value: a variable.
+        value: A variable.
     """
 
     def __init__(self, value):
@@ -137,12 +137,12 @@ class SpectralConv2D(SpectralLayer):
     """Zero-padded convolution, [B, H, W, C_in] -> [B, H', W', filters].
 
     Args:
-        filters: output channels.
-        kernel_size: k, 1 or 3; the kernel is [k, k, C_in, filters].
+        filters: Output channels.
+        kernel_size: K, 1 or 3; the kernel is [k, k, C_in, filters].
         resample: None; "up" (a 3x3 kernel after 2x nearest upsampling) or "down" (before a 2x2
             average pool).
-        fused: compute resampling and convolution as one strided convolution; equal up to rounding.
-        outputs: how many of the filters are computed, from the first; 0: all. The spectral norm is
+        fused: Compute resampling and convolution as one strided convolution; equal up to rounding.
+        outputs: How many of the filters are computed, from the first; 0: all. The spectral norm is
             that of all (BigGAN-deep's last layer has more filters than colours).
     """
 

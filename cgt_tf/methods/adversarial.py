@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from cgt_tf.config import Config
 from cgt_tf.methods.objectives import AdversarialLoss, create_loss
-from cgt_tf.methods.phases import Adam, Pass, Phase, Stage, Terms, Trained
+from cgt_tf.methods.phases import Adam, Microbatch, Phase, Stage, Terms, Trained
 from cgt_tf.methods.regularisers import lazy_r1
 
-# Streams of a pass' augmentation.
+# Streams of a microbatch's augmentation.
 REAL, FAKE = 1, 2
 # Mean sign of D(real), which the adaptive augmentation follows.
 D_SIGN = "d_sign"
@@ -19,7 +19,7 @@ DISCRIMINATOR = "discriminator"
 
 
 class Judged(NamedTuple):
-    """What there is to see in a pass; of D's pass, real images come first, then as many generated.
+    """What there is to see in a microbatch; of D's, real images come first, then as many generated.
 
     Attributes:
         labels: int32 [b], drawn uniformly for the generated images.
@@ -38,15 +38,16 @@ class Adversarial:
     """Losses of both networks, with accumulation, augmentation, R1 and the loss ramp.
 
     Args:
-        config: of the run.
-        loss: of both; None: the hinge, ramped where the config says so, see `create_loss`.
-        frozen_blocks: of the discriminator, from the image side; None: as the config says.
-        frozen_layers: further layers of it that are not trained, by the paths of their names.
+        config: Config of the run.
+        loss: Loss of both; None: the hinge, ramped where the config says so, see `create_loss`.
+        frozen_blocks: Frozen blocks of the discriminator, from the image side; None: as the config
+            says.
+        frozen_layers: Further layers of it that are not trained, by the paths of their names.
         generate: `generate(p, z, classes, training)` -> (images, endpoints), where a method puts
             something before the generator; classes are labels int32 [b] or weights [b, K].
-        power_iteration: whether the generator's power vectors move; None: as in training.
+        power_iteration: Whether the generator's power vectors move; None: as in training.
         terms: `terms(p, judged)` -> scalars by name that the generator's loss has besides.
-        discriminator_terms: the same of the discriminator's.
+        discriminator_terms: The same of the discriminator's.
     """
 
     def __init__(
@@ -58,8 +59,8 @@ class Adversarial:
         frozen_layers: tuple[str, ...] = (),
         generate: Callable | None = None,
         power_iteration: bool | None = None,
-        terms: Callable[[Pass, Judged], dict] | None = None,
-        discriminator_terms: Callable[[Pass, Judged], dict] | None = None,
+        terms: Callable[[Microbatch, Judged], dict] | None = None,
+        discriminator_terms: Callable[[Microbatch, Judged], dict] | None = None,
     ):
         self._config = config
         blocks = config.discriminator.freeze_blocks if frozen_blocks is None else frozen_blocks
@@ -74,11 +75,11 @@ class Adversarial:
         """D's updates of a step, on real images and as many generated ones.
 
         Args:
-            generator_training: whether the generator's batch norm is in training mode.
+            generator_training: Whether the generator's batch norm is in training mode.
         """
         training, optimizer = self._config.training, Adam.of(self._config.discriminator)
 
-        def loss(p: Pass) -> Terms:
+        def loss(p: Microbatch) -> Terms:
             return self._discriminator_loss(p, generator_training)
 
         return Phase(
@@ -86,7 +87,7 @@ class Adversarial:
             (Trained(DISCRIMINATOR, optimizer, self._patterns),),
             loss,
             updates=training.d_steps,
-            passes=training.accumulation,
+            microbatches=training.accumulation,
         )
 
     def generator(self, trained: tuple[Trained, ...], name: str = "generator") -> Phase:
@@ -96,7 +97,7 @@ class Adversarial:
             name,
             trained,
             self._generator_loss,
-            passes=training.generator_accumulation or training.accumulation,
+            microbatches=training.generator_accumulation or training.accumulation,
             images=False,
         )
 
@@ -116,7 +117,7 @@ class Adversarial:
         alone = dataclasses.replace(self.discriminator(generator_training=False), updates=1)
         return (Stage("warm_up", steps, (alone,)), *stages)
 
-    def _discriminator_loss(self, p: Pass, generator_training: bool) -> Terms:
+    def _discriminator_loss(self, p: Microbatch, generator_training: bool) -> Terms:
         fakes = self._fakes(p, generator_training)
         reals, generated = p.augment(p.images, REAL), p.augment(fakes.generated[0], FAKE)
         outputs = p.networks.discriminator(
@@ -145,25 +146,25 @@ class Adversarial:
             },
         )
 
-    def _logits(self, p: Pass, images, labels):
+    def _logits(self, p: Microbatch, images, labels):
         """D(x, y) of real images, without moving its power vectors."""
         outputs = p.networks.discriminator(p.augment(images, REAL), labels, training=False)
         return self._loss.combined(*outputs, p.step)
 
-    def _generator_loss(self, p: Pass) -> Terms:
+    def _generator_loss(self, p: Microbatch) -> Terms:
         fakes = self._fakes(p, training=True)
         seen = p.augment(fakes.generated[0], FAKE)
         outputs = p.networks.discriminator(seen, fakes.labels, training=True)
         loss = self._loss.generator(*outputs, p.step)
         return Terms({"generator_loss": loss, **self._terms(p, fakes._replace(judged=outputs))})
 
-    def _fakes(self, p: Pass, training: bool) -> Judged:
+    def _fakes(self, p: Microbatch, training: bool) -> Judged:
         spec = p.networks.spec
         z, labels = p.draws.latents(spec.dim_z, spec.num_classes)
         classes = self._loss.generator_classes(labels, spec.num_classes, p.step)
         return Judged(labels, z, self._generate(p, z, classes, training), ())
 
-    def _from_labels(self, p: Pass, z, classes, training: bool):
+    def _from_labels(self, p: Microbatch, z, classes, training: bool):
         power_iteration = training if self._power_iteration is None else self._power_iteration
         return p.networks.generator(z, classes, training=training, power_iteration=power_iteration)
 
@@ -172,8 +173,8 @@ def discriminator_patterns(frozen_blocks: int, unused: tuple[str, ...] = ()) -> 
     """Patterns of D's trained variables: all but its first blocks and the attentions after them.
 
     Args:
-        frozen_blocks: how many.
-        unused: further layers that are not trained.
+        frozen_blocks: How many.
+        unused: Further layers that are not trained.
     """
     frozen = "|".join(str(i) for i in range(frozen_blocks))
     left_out = [rf"(block|attention)_({frozen})/"] if frozen else []
@@ -181,6 +182,6 @@ def discriminator_patterns(frozen_blocks: int, unused: tuple[str, ...] = ()) -> 
     return (rf"(?!{'|'.join(left_out)}).*",) if left_out else (".*",)
 
 
-def _none(p: Pass, judged: Judged) -> dict:
+def _none(p: Microbatch, judged: Judged) -> dict:
     del p, judged
     return {}

@@ -25,8 +25,8 @@ class DataSpec:
     """The new classes.
 
     Attributes:
-        class_names: one name a class, in label order.
-        resolution: side of the square images, in pixels.
+        class_names: One name a class, in label order.
+        resolution: Side of the square images, in pixels.
     """
 
     class_names: tuple[str, ...]
@@ -38,13 +38,13 @@ class Networks:
     """The networks of a run, by name.
 
     Attributes:
-        spec: of generator and discriminator.
-        class_names: of the new classes, in label order.
-        generator: see `networks.biggan`.
-        discriminator: see `networks.discriminator`; None for methods without one.
-        others: further Keras layers with variables, e.g. a miner, a hypernetwork, codes of images.
+        spec: Spec of generator and discriminator.
+        class_names: Class names of the new classes, in label order.
+        generator: See `networks.biggan`.
+        discriminator: See `networks.discriminator`; None for methods without one.
+        others: Further Keras layers with variables, e.g. a miner, a hypernetwork, codes of images.
             Like the first two they are trained and saved; they must be built.
-        teachers: frozen networks that losses look at; neither trained nor saved.
+        teachers: Frozen networks that losses look at; neither trained nor saved.
     """
 
     spec: GanSpec
@@ -81,21 +81,21 @@ class TransferMethod:
     """Base of all methods; a method's file implements `build`, `stages` and `extended`.
 
     Args:
-        config: the run's, of the type that `methods.registry.config_type` gives.
+        config: The run's, of the type that `methods.registry.config_type` gives.
 
     Attributes:
-        Settings: dataclass of the method's own knobs, `--config.<name>.*`; it may have a function
+        Settings: Dataclass of the method's own knobs, `--config.<name>.*`; it may have a function
             `check(config)` that raises `InputError`.
-        needs_source: whether it starts from a source GAN.
-        needs_discriminator: whether it trains one.
-        averaged: names of the networks that samples are made with, whose average is kept.
-        settings: of the run.
+        needs_source: Whether it starts from a source GAN.
+        needs_discriminator: Whether it trains one.
+        ema_networks: Names of the networks that samples are made with, whose EMA is kept.
+        settings: Settings of the run.
     """
 
     Settings: ClassVar[type]
     needs_source: ClassVar[bool] = True
     needs_discriminator: ClassVar[bool] = True
-    averaged: ClassVar[tuple[str, ...]] = ("generator",)
+    ema_networks: ClassVar[tuple[str, ...]] = ("generator",)
 
     def __init__(self, config: Config):
         self.config = config

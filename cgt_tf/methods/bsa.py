@@ -52,9 +52,9 @@ _WITHOUT_EFFECT = (
 class BSASettings:
     """`generator` has the learning rate of all variables that are not named here."""
 
-    code_learning_rate: float = knob(0.05, "of the images' codes")
-    class_learning_rate: float = knob(1e-3, "of the class vectors, where norms share them")
-    linear_learning_rate: float = knob(1e-7, "of the first linear layer's kernel")
+    code_learning_rate: float = knob(0.05, "learning rate of the images' codes")
+    class_learning_rate: float = knob(1e-3, "learning rate of class vectors that all norms share")
+    linear_learning_rate: float = knob(1e-7, "learning rate of the first linear layer's kernel")
     decay: float = knob(0.2, "factor of all learning rates every `decay_every` steps")
     decay_every: int = knob(3000, "steps")
     code_noise: float = knob(0.01, "spread of the noise on codes")
@@ -111,7 +111,7 @@ class BSA(TransferMethod):
             "reconstruct",
             self._trained(networks),
             Reconstruction(self.settings).loss,
-            passes=self.config.training.accumulation,
+            microbatches=self.config.training.accumulation,
         )
         return (Stage("reconstruct", self.config.training.steps, (phase,)),)
 

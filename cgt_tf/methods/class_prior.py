@@ -50,7 +50,7 @@ class ClassPriorSettings:
         "similar",
         "at old classes that are alike; or mean: of all; random: drawn from the prior",
     )
-    temperature: float = knob(1.0, "of the similarities; higher mixes more old classes")
+    temperature: float = knob(1.0, "temperature of the similarities; higher mixes more old classes")
     class_table: str = knob("similar", "start of the discriminator's classes: alike, or random")
     joint: bool = knob(True, "coordinates for all layers together; False: each scale's and shift's")
     whitened: bool = knob(True, "coordinates without correlation; False: weights of old classes")

@@ -12,7 +12,7 @@ import tensorflow as tf
 from cgt_tf.methods.adversarial import FAKE
 from cgt_tf.methods.minegan import Branches, MineGANSettings
 from cgt_tf.methods.objectives import AdversarialLoss
-from cgt_tf.methods.phases import Pass, Terms
+from cgt_tf.methods.phases import Microbatch, Terms
 from cgt_tf.networks.conditioning import class_weights
 from cgt_tf.networks.selector import picked
 
@@ -38,9 +38,9 @@ class Competition:
     augmentation makes of the images; its choice has no gradient, and branches that lost get none.
 
     Args:
-        branches: names of each one's generator and miner.
-        loss: which of the discriminator's logits are compared.
-        settings: of the method.
+        branches: Names of each one's generator and miner.
+        loss: Which of the discriminator's logits are compared.
+        settings: Settings of the method.
     """
 
     def __init__(self, branches: Branches, loss: AdversarialLoss, settings: MineGANSettings):
@@ -51,7 +51,7 @@ class Competition:
     def generate(self, batch_statistics: bool):
         """For `Adversarial`; the generators are in training only with `batch_statistics`."""
 
-        def images(p: Pass, z, classes, training: bool):
+        def images(p: Microbatch, z, classes, training: bool):
             weights = class_weights(classes, p.networks.spec.num_classes)
             made = self._made(p, z, weights, training, training and batch_statistics)
             if len(made) == 1:
@@ -65,7 +65,7 @@ class Competition:
 
         return images
 
-    def selector_terms(self, p: Pass) -> Terms:
+    def selector_terms(self, p: Microbatch) -> Terms:
         """Loss of the selector as a classifier, on fresh draws; 0 before its first step."""
         spec, selector = p.networks.spec, p.networks["selector"]
         z, labels = p.draws.latents(spec.dim_z, spec.num_classes)
@@ -77,14 +77,14 @@ class Competition:
         terms = {"selection_loss": due * selection_loss(logits, choice)}
         return Terms(terms, {"selection_accuracy": right})
 
-    def _made(self, p: Pass, z, weights, training: bool, generator_training: bool) -> list:
+    def _made(self, p: Microbatch, z, weights, training: bool, generator_training: bool) -> list:
         made = []
         for generator, miner in self._branches:
             mined = p.networks[miner](z, weights, training=training)
             made.append(p.networks[generator](*mined, training=generator_training)[0])
         return made
 
-    def _winners(self, p: Pass, made: list, weights) -> tf.Tensor:
+    def _winners(self, p: Microbatch, made: list, weights) -> tf.Tensor:
         logits = []
         for images in made:
             seen = p.augment(tf.stop_gradient(images), FAKE)

@@ -10,11 +10,11 @@ import tensorflow as tf
 
 from cgt_tf.data.views import NUM_UNIFORMS, VIEWS, view
 from cgt_tf.methods.adversarial import Judged
-from cgt_tf.methods.phases import Pass
+from cgt_tf.methods.phases import Microbatch
 
 _EPSILON = 1e-5
 _REDUNDANCY = 0.005
-# Streams of a pass' uniform numbers, apart from those of its augmentation; one for each view.
+# Streams of a microbatch's uniform numbers, apart from those of its augmentation; one a view.
 _REAL_VIEWS, _FAKE_VIEWS = (11, 12), (13, 14)
 
 
@@ -28,7 +28,7 @@ def barlow_twins(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     """sum_i (C_ii - 1)^2 + 0.005 sum_{i != j} C_ij^2, C the correlations of [B, C] over the batch.
 
     Args:
-        first, second: features of two views, row by row of the same image.
+        first, second: Features of two views, row by row of the same image.
     """
     correlation = tf.matmul(normalise(first), normalise(second), transpose_a=True)
     correlation /= tf.cast(tf.shape(first)[0], first.dtype)
@@ -37,13 +37,13 @@ def barlow_twins(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.square(diagonal - 1)) + _REDUNDANCY * rest
 
 
-def discriminator_term(weight: float) -> Callable[[Pass, Judged], dict]:
+def discriminator_term(weight: float) -> Callable[[Microbatch, Judged], dict]:
     """The term of D's loss, of weight `weight`; of each replica's own batch.
 
     Power vectors do not move, and the run's augmentation is not applied: views are augmented.
     """
 
-    def term(p: Pass, seen: Judged) -> dict:
+    def term(p: Microbatch, seen: Judged) -> dict:
         total = 0.0
         for images, streams in ((p.images, _REAL_VIEWS), (seen.generated[0], _FAKE_VIEWS)):
             views = [

@@ -63,7 +63,7 @@ class D3TGANSettings(TransferGANSettings):
     inversion_steps: int = knob(150, "Adam steps for each image")
     inversion_batch: int = knob(50, "images inverted at a time; does not change what comes out")
     inversion_levels: int = knob(0, "the discriminator's blocks compared in it; 0: all")
-    inversion_seed: int = knob(0, "of its draws; not the run's, so that runs share what is cached")
+    inversion_seed: int = knob(0, "seed of its draws, not the run's: runs share what is cached")
     drop_worst: float = knob(0.0, "share of each class left out for its reconstruction error")
 
     def check(self, config: Config) -> None:

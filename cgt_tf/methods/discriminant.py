@@ -75,8 +75,8 @@ def source_discriminant(source: Gan, seed: int = 0) -> Discriminant:
     """The discriminant of a source's own samples, about 50 of each class.
 
     Args:
-        source: with a discriminator.
-        seed: of the latents, which depend on nothing else.
+        source: With a discriminator.
+        seed: Seed of the latents, which depend on nothing else.
 
     Raises:
         InputError: it has none.
@@ -128,9 +128,9 @@ def log_similarities(source: Gan, images: ImageSet, temperature: float = 1.0) ->
     """log q [M, N]: how much each new class is like each of the source's.
 
     Args:
-        source: with a discriminator.
-        images: the new classes'.
-        temperature: tau, above 0; at 1 a class' mean image is judged as a sample would be.
+        source: With a discriminator.
+        images: The new classes'.
+        temperature: Tau, above 0; at 1 a class' mean image is judged as a sample would be.
     """
     discriminant = source_discriminant(source)
     return discriminant.log_similarities(class_features(source, images), temperature)
@@ -140,9 +140,9 @@ def nearest_classes(source: Gan, images: ImageSet, count: int) -> list[np.ndarra
     """The old classes that each new class is most like.
 
     Args:
-        source: with a discriminator.
-        images: the new classes'.
-        count: how many for each, at least 1; at most as many as there are.
+        source: With a discriminator.
+        images: The new classes'.
+        count: How many for each, at least 1; at most as many as there are.
 
     Returns:
         Indices of old classes, one array [count] a new class, best first.

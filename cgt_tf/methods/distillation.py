@@ -38,8 +38,8 @@ def level_names(spec, logit: bool = False) -> list[str]:
     """Names of a discriminator's endpoints that do not depend on labels: its blocks' outputs.
 
     Args:
-        spec: the `GanSpec`.
-        logit: whether the unconditional part of the logit is one too.
+        spec: The `GanSpec`.
+        logit: Whether the unconditional part of the logit is one too.
     """
     names = [f"block_{i}" for i in range(len(spec.d_widths))]
     return [*names, "unconditional"] if logit else names
@@ -56,9 +56,9 @@ def feature_variances(discriminator, images: np.ndarray, names: Sequence[str]) -
     """Population variance of all elements of each endpoint, float32 [levels].
 
     Args:
-        discriminator: frozen.
+        discriminator: Frozen.
         images: float32 [n, R, R, 3] in [-1, 1].
-        names: of the endpoints.
+        names: Names of the endpoints.
     """
     parts = []
     for start in range(0, len(images), _BATCH):
@@ -75,7 +75,7 @@ def drift(source, target, images: np.ndarray) -> tuple[float, float]:
     Both are 0 for a copy. Class tables do not count; distances of features are means over blocks.
 
     Args:
-        source, target: discriminators of one shape, but for their classes.
+        source, target: Discriminators of one shape, but for their classes.
         images: float32 [n, R, R, 3] in [-1, 1].
 
     Raises:

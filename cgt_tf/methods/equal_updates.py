@@ -24,7 +24,7 @@ class Response(NamedTuple):
 
     Attributes:
         gain: RMS change of an offset.
-        alignment: correlation of the change with that of free offsets, in [0, 1].
+        alignment: Correlation of the change with that of free offsets, in [0, 1].
     """
 
     gain: float
@@ -35,9 +35,9 @@ def response(blocks: Iterable[np.ndarray], repeats: Iterable[int] | None = None)
     """The response of a group of variables.
 
     Args:
-        blocks: the rows B of each tensor of the group, [K, C]: what a coordinate adds to the
+        blocks: The rows B of each tensor of the group, [K, C]: what a coordinate adds to the
             offsets that depend on it. Tensors move different offsets.
-        repeats: how many times each block is there, for coordinates of different offsets that have
+        repeats: How many times each block is there, for coordinates of different offsets that have
             the same rows; default: once each.
 
     Returns:

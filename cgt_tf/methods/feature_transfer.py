@@ -22,10 +22,10 @@ from cgt_tf.methods.distillation import (
     trunk_features,
 )
 from cgt_tf.methods.inversion import Codes, class_input
-from cgt_tf.methods.phases import Pass
+from cgt_tf.methods.phases import Microbatch
 from cgt_tf.networks.gan import Gan
 
-# Stream of a pass' uniform numbers; the augmentation's are REAL and FAKE.
+# Stream of a microbatch's uniform numbers; the augmentation's are REAL and FAKE.
 _RECONSTRUCTIONS = 3
 _CALIBRATION_IMAGES = 256
 # Members that a class must have in a batch to be compared by itself.
@@ -38,8 +38,8 @@ class Reconstructions(MixedLayer):
     Args:
         features: float32 [n, 2 C] of each level.
         labels: int [n]; every one of 0 to num_classes - 1 is there.
-        numbers: of the images in the training set, int [n].
-        num_classes: of the labels.
+        numbers: Numbers of the images in the training set, int [n].
+        num_classes: Number of classes of the labels.
     """
 
     def __init__(self, features: list, labels, numbers, num_classes: int, **kwargs):
@@ -84,13 +84,13 @@ class TransferSettings:
     """Weights and kinds of the two terms.
 
     Attributes:
-        lambda_g, lambda_d: weights.
-        source_discriminator: whether the discrepancy is taken in the source discriminator's
+        lambda_g, lambda_d: Weights.
+        source_discriminator: Whether the discrepancy is taken in the source discriminator's
             features of images instead of in the generators' own.
-        kappa: how much more a pair of one class counts, see `mmd.mmd2`.
-        per_class: whether classes with enough members in the batch are compared by themselves.
-        distil_logit: whether the label-free logit is a level as well.
-        decay_from, decay_steps: step of the run, and steps over which lambda_g falls to 0; 0
+        kappa: How much more a pair of one class counts, see `mmd.mmd2`.
+        per_class: Whether classes with enough members in the batch are compared by themselves.
+        distil_logit: Whether the label-free logit is a level as well.
+        decay_from, decay_steps: Step of the run, and steps over which lambda_g falls to 0; 0
             steps: it stays.
     """
 
@@ -108,8 +108,8 @@ class FeatureTransfer:
     """Both terms of a run, for `Adversarial`.
 
     Args:
-        source: frozen, with a discriminator.
-        settings: see `TransferSettings`.
+        source: Frozen, with a discriminator.
+        settings: See `TransferSettings`.
     """
 
     def __init__(self, source: Gan, settings: TransferSettings):
@@ -152,7 +152,7 @@ class FeatureTransfer:
             maps = [endpoints[f"block_{i}"] for i in blocks]
         return [mmd.pooled(feature_map) for feature_map in maps]
 
-    def generator_terms(self, p: Pass, judged: Judged) -> dict:
+    def generator_terms(self, p: Microbatch, judged: Judged) -> dict:
         """lambda_g times the mean over levels of the discrepancy from reconstructions."""
         settings = self._settings
         if not settings.lambda_g:
@@ -177,11 +177,11 @@ class FeatureTransfer:
         done = tf.cast(step - settings.decay_from, tf.float32) / settings.decay_steps
         return tf.clip_by_value(1.0 - done, 0.0, 1.0)
 
-    def discriminator_terms(self, p: Pass, judged: Judged) -> dict:
+    def discriminator_terms(self, p: Microbatch, judged: Judged) -> dict:
         """lambda_d times the distance from the source's features, of both kinds of images."""
         if not self._settings.lambda_d:
             return {}
-        # Draws are functions of the pass: these are the images that the discriminator saw.
+        # Draws are functions of the microbatch: these are the images that the discriminator saw.
         images = [p.augment(p.images, REAL), p.augment(judged.generated[0], FAKE)]
         teacher = p.networks.teachers["source_discriminator"]
         theirs = trunk_features(teacher, tf.concat(images, axis=0), self._distilled)

@@ -19,9 +19,9 @@ def take_over(networks: Networks, directory: str, checkpoint: str) -> None:
     source's own, with their power vectors.
 
     Args:
-        networks: built for fine-tuning, from the same source.
-        directory: of the run.
-        checkpoint: `best`, `last` or a step; averaged weights are taken.
+        networks: Built for fine-tuning, from the same source.
+        directory: Directory of the run.
+        checkpoint: `best`, `last` or a step; its EMA is taken.
 
     Raises:
         InputError: no such checkpoint, other classes, settings or weights of the source; nothing

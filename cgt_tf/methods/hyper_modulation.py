@@ -41,7 +41,7 @@ from cgt_tf.config import Config, knob
 from cgt_tf.config_checks import at_least, one_of
 from cgt_tf.errors import InputError
 from cgt_tf.methods.base import DataSpec, Networks, TransferMethod
-from cgt_tf.methods.phases import Adam, Pass, Phase, Stage, Terms, Trained
+from cgt_tf.methods.phases import Adam, Microbatch, Phase, Stage, Terms, Trained
 
 if TYPE_CHECKING:
     from cgt_tf.networks.extended import ExtendedGenerator
@@ -62,11 +62,13 @@ _FROM_RGB = ("block_0/conv1", "block_0/shortcut")
 class HyperModulationSettings:
     """`generator` has the learning rate of the heads."""
 
-    rank: int = knob(4, "of the heads; 0: full heads, as published")
+    rank: int = knob(4, "rank of the heads; 0: full heads, as published")
     start: str = knob("identity", "of the heads: identity (the source), or normal as published")
     bias: str = knob("source", "what a class' offset is added to: source, or standardised")
     task_width: int = knob(64, "width of the task vectors")
-    task_lr_factor: float = knob(0.01, "of the task network's learning rate; published: 0.001")
+    task_lr_factor: float = knob(
+        0.01, "times the generator's, for the task network; published: 0.001"
+    )
     class_noise: float = knob(0.05, "noise on the classes' rows, which start alike; published: 0")
     self_initialisation_steps: int = knob(
         0, "first stage, without data; there is nothing to learn after an identity start"
@@ -94,7 +96,7 @@ class HyperModulation(TransferMethod):
     """Modulates the source's kernels for each new class."""
 
     Settings: ClassVar[type] = HyperModulationSettings
-    averaged: ClassVar[tuple[str, ...]] = ("generator", "task_net")
+    ema_networks: ClassVar[tuple[str, ...]] = ("generator", "task_net")
 
     def build(self, sources: Sequence["Gan"], target: DataSpec) -> Networks:
         from cgt_tf.methods import hyper_networks, transfer
@@ -181,14 +183,14 @@ class HyperModulation(TransferMethod):
         return f"{taken} (with fold_kernels={not self.settings.fold_kernels}: {other})"
 
 
-def _generate(p: Pass, z, classes, training: bool):
+def _generate(p: Microbatch, z, classes, training: bool):
     from cgt_tf.networks.conditioning import class_weights
 
     t = p.networks["task_net"](class_weights(classes, p.networks.spec.num_classes))
     return p.networks.generator(z, t, training=training)
 
 
-def _align(p: Pass) -> Terms:
+def _align(p: Microbatch) -> Terms:
     """The self-initialisation's loss, of the first class; both with the source's statistics."""
     from keras import ops
 

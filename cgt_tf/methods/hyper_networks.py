@@ -32,8 +32,8 @@ def folded_source(source: Gan, truncation: float) -> BaseGenerator:
     """The source with its spectral norms divided out, and one set of statistics a domain.
 
     Args:
-        source: of any form; it is left as it is.
-        truncation: whose batch-norm statistics are taken.
+        source: Source of any form; it is left as it is.
+        truncation: Truncation whose batch-norm statistics are taken.
     """
     folded = folded_generator([source.spec])
     fold_into(folded, [source.generator])
@@ -58,9 +58,9 @@ def modulated_spec(source: GanSpec, num_classes: int, rank: int) -> GanSpec:
     """The spec of new classes: kernels, or factors of a rank above 0, for each of them.
 
     Args:
-        source: of `folded_source`.
+        source: Source of `folded_source`.
         num_classes: M.
-        rank: r; 0: kernels.
+        rank: R; 0: kernels.
     """
     return dataclasses.replace(
         source,
@@ -83,12 +83,12 @@ def create_modulated(
     """The folded source whose blocks' 3x3 convolutions have heads; it is called with (z, t).
 
     Args:
-        source: of `folded_source`.
-        spec: of `modulated_spec`.
-        rank: of the heads; 0: full ones.
+        source: Source of `folded_source`.
+        spec: Spec of `modulated_spec`.
+        rank: Rank of the heads; 0: full ones.
         width: T, of the task vectors t float32 [B, T].
-        identity: see `layers.modulated_kernels`.
-        standardised_bias: whether b~ takes the place of b.
+        identity: See `layers.modulated_kernels`.
+        standardised_bias: Whether b~ takes the place of b.
     """
     conv = functools.partial(HyperConv2D, width=width, identity=identity)
     if rank:
@@ -108,7 +108,7 @@ def modulated_layers(generator: BaseGenerator, like: BaseGenerator | None = None
     """The 3x3 convolutions of the blocks, in network order.
 
     Args:
-        like: a generator that has modulated ones in their places, where `generator` has not.
+        like: A generator that has modulated ones in their places, where `generator` has not.
     """
     layers = []
     for ours, block in zip(generator.blocks, (like or generator).blocks, strict=True):
@@ -143,7 +143,7 @@ def alignment(ours: dict, theirs: dict) -> dict:
     """Terms of the self-initialisation, by block: mean |ours - theirs| of the blocks' outputs.
 
     Args:
-        ours, theirs: feature maps by name, of which `block_0` ... count.
+        ours, theirs: Feature maps by name, of which `block_0` ... count.
     """
     names = [name for name in ours if name.startswith("block_")]
     return {f"align_{name}": ops.mean(ops.abs(ours[name] - theirs[name])) for name in names}
@@ -154,7 +154,7 @@ def extended_modulated(networks: Networks, fold_kernels: bool) -> ExtendedGenera
 
     Args:
         networks: `generator` of `create_modulated` and `task_net`.
-        fold_kernels: kernels all the same.
+        fold_kernels: Kernels all the same.
     """
     generator, task_network = networks.generator, networks["task_net"]
     spec, count = generator.spec, len(networks.class_names)

@@ -45,13 +45,13 @@ class InversionSettings:
 
     Attributes:
         steps: Adam steps.
-        seed: of the starts and the noise.
-        levels: blocks of the discriminator that are compared, from the image side; 0: all.
-        truncation: whose batch-norm statistics the source has.
-        starts: random codes that the start is the best of.
-        latent_rate, class_rate: learning rates of z, and of logits and delta.
-        noise: standard deviation of the noise on z at first.
-        feature_weight, latent_weight, offset_weight: of the terms above.
+        seed: Seed of the starts and the noise.
+        levels: Blocks of the discriminator that are compared, from the image side; 0: all.
+        truncation: Truncation whose batch-norm statistics the source has.
+        starts: Random codes that the start is the best of.
+        latent_rate, class_rate: Learning rates of z, and of logits and delta.
+        noise: Standard deviation of the noise on z at first.
+        feature_weight, latent_weight, offset_weight: Of the terms above.
     """
 
     steps: int = 150
@@ -72,9 +72,9 @@ class Codes(NamedTuple):
 
     Attributes:
         z: [n, dim_z].
-        weights: of the old classes, [n, K]; rows sum to 1.
-        offset: delta, [n, E]; E is 0 for sources without class embedding.
-        error: mean |G - x| over pixels and colours, range [0, 2], [n].
+        weights: Weights of the old classes, [n, K]; rows sum to 1.
+        offset: Delta, [n, E]; E is 0 for sources without class embedding.
+        error: Mean |G - x| over pixels and colours, range [0, 2], [n].
     """
 
     z: np.ndarray
@@ -111,9 +111,9 @@ class Inverter:
     """Inverts batches of images.
 
     Args:
-        source: with a discriminator; it is left as it is.
-        settings: see `InversionSettings`.
-        batch: images of one pass; memory and speed depend on it, results do not.
+        source: With a discriminator; it is left as it is.
+        settings: See `InversionSettings`.
+        batch: Images of one forward pass; memory and speed depend on it, results do not.
     """
 
     def __init__(self, source: Gan, settings: InversionSettings, batch: int):
@@ -128,8 +128,8 @@ class Inverter:
         """Codes of images uint8 [n, R, R, 3], 1 <= n <= batch.
 
         Args:
-            images: see above.
-            on_step: called after every step.
+            images: See above.
+            on_step: Called after every step.
         """
         count, settings = len(images), self._settings
         filled = np.concatenate([images, np.repeat(images[:1], self.batch - count, axis=0)])

@@ -34,12 +34,12 @@ class InversionCache:
     """Codes by the content of images, for one source and one kind of inversion.
 
     Args:
-        source: with a discriminator.
-        settings: of the inversion.
-        cache_dir: see `files.cache_root`.
+        source: With a discriminator.
+        settings: Settings of the inversion.
+        cache_dir: See `files.cache_root`.
 
     Attributes:
-        directory: of the entries; made when the first is written.
+        directory: Directory of the entries; made when the first is written.
     """
 
     def __init__(
@@ -126,10 +126,10 @@ def invert_images(
     Shows its progress on stderr while there is something to do.
 
     Args:
-        source, settings: as the cache was made for.
-        images: see above.
-        batch: images of one pass.
-        cache: is read and added to.
+        source, settings: As the cache was made for.
+        images: See above.
+        batch: Images of one forward pass.
+        cache: Is read and added to.
     """
     hashes = [image_hash(image) for image in images]
     found = cache.read()

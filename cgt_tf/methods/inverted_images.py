@@ -82,7 +82,7 @@ def without_worst(errors: np.ndarray, labels: np.ndarray, share: float) -> np.nd
     Args:
         errors: [n].
         labels: int [n].
-        share: of the images of a class, in [0, 1); rounded down.
+        share: Share of the images of a class, in [0, 1); rounded down.
     """
     kept = []
     for label in np.unique(labels):
@@ -98,8 +98,8 @@ def class_rows(
     """First rows of new classes for `whole_generator.copy_whole`: means of their images' codes.
 
     Args:
-        source: whose tables the codes are mixtures of.
-        codes: of n images.
+        source: Source whose tables the codes are mixtures of.
+        codes: Codes of n images.
         labels: int [n]; every one from 0 on is there.
     """
     classes = range(labels.max() + 1)

@@ -62,17 +62,17 @@ class MineGANSettings:
     class_start: str = knob("mean_old", "with start=identity: class vectors; or nearest old ones")
     nearest_classes: int = knob(5, "old classes that class_start=nearest takes the mean of")
     relu: bool = knob(False, "between the miner's layers; the released one has none")
-    spectral_norm: bool = knob(True, "of the miner's layers")
+    spectral_norm: bool = knob(True, "spectral norms in the miner's layers")
     mine_steps: int = knob(300, "steps of the first stage, with the generator frozen; 0: without")
     statistics: str = knob("source", "of the first stage's norms; batch: as released")
-    miner_learning_rate: float = knob(0.0, "step size of the miner; 0: as of the generator")
+    miner_learning_rate: float = knob(0.0, "learning rate of the miner; 0: the generator's")
     loss: str = knob("softplus", "or hinge")
     head: str = knob("logits", "of D: all; unconditional: as released; projection: one a class")
     sources: tuple[str, ...] = knob((), "handles of several source GANs; empty: --config.source")
     old_classes: int = knob(0, "compete so many old classes of one source; 0: class is mined too")
     selector: str = knob("classifier", "of several; frequency: how often each won, by class")
     selector_start: int = knob(1000, "step of the run at which the classifier starts to learn")
-    selector_learning_rate: float = knob(1e-4, "its step size")
+    selector_learning_rate: float = knob(1e-4, "learning rate of the selector")
 
     def check(self, config: Config) -> None:
         """Raises InputError for values out of their range, or that exclude each other."""
@@ -136,7 +136,7 @@ class MineGAN(TransferMethod):
         return tuple((f"generator{x}", f"miner{x}") for x in several)
 
     @property
-    def averaged(self) -> tuple[str, ...]:
+    def ema_networks(self) -> tuple[str, ...]:
         names = dict.fromkeys(name for branch in self.branches for name in branch)
         return (*names, "selector") if len(self.branches) > 1 else tuple(names)
 

@@ -19,13 +19,13 @@ class Miner(MixedLayer):
     """Two chains of four linear layers with bias: z' and what stands for the class, both from z.
 
     Args:
-        spec: of the mined generator: M labels.
+        spec: Spec of the mined generator: M labels.
         classes: `each`: a miner a label; `given`: one, which sees the label beside z, one-hot;
             `none`: one for all labels.
-        relu: between the layers; the released miner for BigGAN has none and is affine.
-        spectral_norm: of all layers.
-        free_vectors: leaves it out of the last class layer.
-        fixed_class: one class vector for all labels, which is set and not trained, instead of the
+        relu: Between the layers; the released miner for BigGAN has none and is affine.
+        spectral_norm: Spectral norm of all layers.
+        free_vectors: Leaves it out of the last class layer.
+        fixed_class: One class vector for all labels, which is set and not trained, instead of the
             second chain.
 
     Call arguments:
@@ -137,12 +137,12 @@ def set_start(miner: Miner, start: str, rng: np.random.Generator) -> None:
     """First values of the layers.
 
     Args:
-        miner: built.
+        miner: Built.
         start: `default`: weights and biases U(+-1/sqrt(fan-in)), with which the released launch
             starts; `orthogonal`: orthogonal weights and such biases, which the released code
             announces; `identity` (ours): z' = z, and class vectors within a small random map of z
             of those that `set_vectors` gives.
-        rng: of the draws.
+        rng: Generator of the draws.
     """
     for chain in (miner.latent, miner.vector):
         for i, layer in enumerate(chain):
@@ -173,9 +173,9 @@ def set_vectors(miner: Miner, table: np.ndarray | None, classes: list[np.ndarray
     """Puts the class vectors of a miner's start `identity` at means of old ones.
 
     Args:
-        miner: whose last class layer's bias is set.
-        table: the old classes' vectors [N, s]; None where a miner gives logits of weights.
-        classes: indices of the old classes that are averaged, for each miner of the layer.
+        miner: Miner whose last class layer's bias is set.
+        table: The old classes' vectors [N, s]; None where a miner gives logits of weights.
+        classes: Indices of the old classes that are averaged, for each miner of the layer.
     """
     rows = miner.spec.rows
     biases = []

@@ -62,7 +62,7 @@ def mmd2(a, b, labels_a=None, labels_b=None, *, kappa: float = 0.0, groups=None)
     Args:
         a, b: float [n, d] and [m, d]; n and m at least 2.
         labels_a, labels_b: int [n] and [m], for kappa.
-        kappa: not negative; 0: labels have no effect.
+        kappa: Not negative; 0: labels have no effect.
         groups: int [n], where a and b are matched one to one: the mean, over the groups with at
             least 2 members in each set, of the discrepancy within them. None: all are one.
     """

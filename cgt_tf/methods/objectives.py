@@ -44,7 +44,7 @@ class Pair(NamedTuple):
 
     Attributes:
         discriminator: (real, fake) -> scalar.
-        generator: fake -> scalar.
+        generator: Fake -> scalar.
     """
 
     discriminator: Callable
@@ -67,7 +67,7 @@ class AdversarialLoss:
     """The loss of one output of D; values are means over the batch.
 
     Args:
-        pair: of `PAIRS`.
+        pair: Pair of `PAIRS`.
         head: `logits`, D(x, y) as a whole, or one of its two summands alone: `unconditional`, or
             `projection`, a linear head a class.
 
@@ -131,9 +131,9 @@ class RampedLoss(AdversarialLoss):
     scores, which is why there are none before the ramp's end.
 
     Args:
-        start, end: steps where lambda leaves 0 and reaches 1.
-        scale_classes: whether the generator's classes are blended in as well.
-        pair: of `PAIRS`.
+        start, end: Steps where lambda leaves 0 and reaches 1.
+        scale_classes: Whether the generator's classes are blended in as well.
+        pair: Pair of `PAIRS`.
     """
 
     def __init__(self, start: int, end: int, scale_classes: bool = True, pair: str = "hinge"):

@@ -20,9 +20,9 @@ class Adam:
     """Adam and its learning rate.
 
     Attributes:
-        learning_rate, beta_1, beta_2, epsilon: as PyTorch has them.
-        rampup_steps: updates over which the learning rate grows from 0, linearly.
-        decay: factor of the learning rate every `decay_every` updates; not with a ramp.
+        learning_rate, beta_1, beta_2, epsilon: As PyTorch has them.
+        rampup_steps: Updates over which the learning rate grows from 0, linearly.
+        decay: Factor of the learning rate every `decay_every` updates; not with a ramp.
     """
 
     learning_rate: float
@@ -45,9 +45,9 @@ class Trained:
     """Variables of one network that are trained alike.
 
     Attributes:
-        network: its name in `Networks`.
-        optimizer: their Adam.
-        patterns: regular expressions of the variables' names, see `select_variables`.
+        network: Its name in `Networks`.
+        optimizer: Their Adam.
+        patterns: Regular expressions of the variables' names, see `select_variables`.
     """
 
     network: str
@@ -56,17 +56,17 @@ class Trained:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Pass:
-    """What a loss is a function of: one replica's share of one pass, b images.
+class Microbatch:
+    """What a loss is a function of: one replica's share of one microbatch, b images.
 
     Attributes:
-        networks: of the run.
+        networks: Networks of the run.
         step: int64, steps of the run that are done, over all stages.
         update: int64, number of this update of the phase in its stage, from 0.
-        images: training images float32 [b, R, R, 3] in [-1, 1]; None in phases that read none.
-        labels: theirs, int32 [b].
-        indices: their numbers in the training set, int64 [b].
-        draws: the pass' random numbers, see `training.draws.PassDraws`.
+        images: Training images float32 [b, R, R, 3] in [-1, 1]; None in phases that read none.
+        labels: Theirs, int32 [b].
+        indices: Their numbers in the training set, int64 [b].
+        draws: Its random numbers, see `training.draws.MicrobatchDraws`.
         augment: `augment(images, stream)`, the augmentation of all that a discriminator sees;
             images of different streams are augmented apart from each other.
     """
@@ -82,13 +82,13 @@ class Pass:
 
 
 class Terms(NamedTuple):
-    """What a loss returns: scalars by name, each the mean over the pass' images.
+    """What a loss returns: scalars by name, each the mean over the microbatch's images.
 
-    All are logged as means over the passes and replicas of a step.
+    All are logged as means over the microbatches and replicas of a step.
 
     Attributes:
-        minimized: their sum is the loss.
-        reported: not part of it.
+        minimized: Their sum is the loss.
+        reported: Not part of it.
     """
 
     minimized: dict[str, Any]
@@ -100,21 +100,21 @@ class Phase:
     """One kind of update in a stage's step. A phase of several stages keeps its optimizers' state.
 
     Attributes:
-        name: short; different from the other phases' of the method.
-        trained: what is trained.
-        loss: a function of the pass.
-        every: steps from one use to the next; in the steps between, its scalars are 0.
-        updates: made in a step.
-        passes: averaged into one update.
-        images: whether passes come with training images.
+        name: Short; different from the other phases' of the method.
+        trained: What is trained.
+        loss: Function of the microbatch.
+        every: Steps from one use to the next; in the steps between, its scalars are 0.
+        updates: Made in a step.
+        microbatches: How many an update takes; their gradients are averaged.
+        images: Whether microbatches come with training images.
     """
 
     name: str
     trained: tuple[Trained, ...]
-    loss: Callable[[Pass], Terms]
+    loss: Callable[[Microbatch], Terms]
     every: int = 1
     updates: int = 1
-    passes: int = 1
+    microbatches: int = 1
     images: bool = True
 
 
@@ -123,10 +123,10 @@ class Stage:
     """A part of training.
 
     Attributes:
-        name: short, as it appears in logs.
-        steps: how many.
-        phases: of each step, in order.
-        begin: called when the stage begins; may assign variables, whose averages start over.
+        name: Short, as it appears in logs.
+        steps: How many.
+        phases: Phases of each step, in order.
+        begin: Called when the stage begins; may assign variables, whose EMA starts over.
     """
 
     name: str

@@ -89,9 +89,9 @@ def prior_rows(
 
     Args:
         num_classes: N, of the source.
-        settings: how many, and which.
-        seed: of a random choice.
-        similarities: log q [M, N], see `methods.discriminant`; without, a choice by nearness is
+        settings: How many, and which.
+        seed: Seed of a random choice.
+        similarities: Log q [M, N], see `methods.discriminant`; without, a choice by nearness is
             left open: the first ones stand for it until the images are there.
     """
     size = min(settings.prior_classes or num_classes, num_classes)
@@ -130,10 +130,10 @@ def prior_table(
     """Pseudo-classes float32 [n, C] of one scale or shift.
 
     Args:
-        table: offsets of all old classes [N, C].
-        rows: those that are taken, see `prior_rows`; of `random`, only their number counts.
-        settings: what is made of them.
-        rng: see `table_rng`.
+        table: Offsets of all old classes [N, C].
+        rows: The old classes that are taken, see `prior_rows`; `random` uses only their number.
+        settings: What is made of them.
+        rng: See `table_rng`.
     """
     if settings.prior_init == "old":
         return table[rows]

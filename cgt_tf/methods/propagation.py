@@ -31,11 +31,11 @@ def create_transferred_generator(
     """A generator of the new classes with the source's weights and initial offsets.
 
     Args:
-        source: the source GAN, which is left as it is.
-        spec: of the new networks.
-        settings: of the offsets.
-        config: of the run; gives the seed and the truncation of the statistics.
-        trained_weights: whether a stage trains the convolutions: their spectral norms are then
+        source: The source GAN, which is left as it is.
+        spec: Spec of the new networks.
+        settings: Settings of the offsets.
+        config: Config of the run; gives the seed and the truncation of the statistics.
+        trained_weights: Whether a stage trains the convolutions: their spectral norms are then
             those of the source; else they are folded.
     """
     generator = create_generator(
@@ -191,8 +191,8 @@ def penalties(
     bias of the scores as one of them; the paper's equation sums over everything.
 
     Args:
-        parts: of the generator, see `parts_of`.
-        settings: the weights.
+        parts: Parts of the generator, see `parts_of`.
+        settings: The weights.
         scores: False in fine-tuning, where the scores are frozen.
     """
     reduce = {"mean": ops.mean, "sum": ops.sum}[settings.reduction]

@@ -25,12 +25,12 @@ def initialize(
     """Sets all variables of one scale, shift or embedding, but for its pseudo-classes.
 
     Args:
-        part: built.
-        table: offsets of the old classes [N, C].
-        latent: their latent projection [D dim, C]; of a source of several domains, the first
+        part: Built.
+        table: Offsets of the old classes [N, C].
+        latent: Their latent projection [D dim, C]; of a source of several domains, the first
             domain's is taken.
-        settings: of the method.
-        rng: draws come from it, part by part.
+        settings: Settings of the method.
+        rng: Draws come from it, part by part.
     """
     if part.prior is not None:
         if not np.any(part.scores.kernel):  # Shared ones are set but once.

@@ -9,7 +9,7 @@ from cgt_tf.layers.mixed import MixedLayer
 from cgt_tf.methods.base import DataSpec
 from cgt_tf.methods.bsa import BSASettings
 from cgt_tf.methods.perceptual import FeatureMaps, load_feature_maps
-from cgt_tf.methods.phases import Pass, Terms
+from cgt_tf.methods.phases import Microbatch, Terms
 from cgt_tf.methods.scaled_dense import ScaledDense
 from cgt_tf.methods.whole_generator import copy_whole, generator_options, whole_spec
 from cgt_tf.networks.biggan import BaseGenerator, Generator
@@ -79,12 +79,12 @@ def _create_generator(source: GanSpec, spec: GanSpec) -> BaseGenerator:
 
 
 class Reconstruction:
-    """The loss of a pass; see `methods.bsa`."""
+    """The loss of a microbatch; see `methods.bsa`."""
 
     def __init__(self, settings: BSASettings):
         self._settings = settings
 
-    def loss(self, p: Pass) -> Terms:
+    def loss(self, p: Microbatch) -> Terms:
         """Parts of the loss by name, and their sum."""
         settings, codes = self._settings, p.networks["codes"](p.indices)
         draws = p.draws.normal(1 + _EMD_DRAWS, codes.shape[-1])

@@ -28,12 +28,12 @@ def lazy_r1(
     augmentation to the images before it, as in stylegan2-ada-pytorch.
 
     Args:
-        logits_of: as for `squared_gradients`; must not assign variables, which a replica cannot
+        logits_of: As for `squared_gradients`; must not assign variables, which a replica cannot
             do in a branch.
-        images: real images float32 [b, H, W, 3].
+        images: Real images float32 [b, H, W, 3].
         update: int64, number of the discriminator's update from 0, the first of which is due.
-        gamma: weight.
-        every: updates from one penalty to the next; 0 is returned for the others.
+        gamma: Weight.
+        every: Updates from one penalty to the next; 0 is returned for the others.
     """
 
     def due():

@@ -11,8 +11,8 @@ class ScaledDense(SpectralDense):
     To others, who read `normalized_kernel` and `bias`, it is a dense layer with both multiplied in.
 
     Args:
-        units: cells * channels; channels are innermost.
-        channels: of the feature map that the output is reshaped to.
+        units: Cells * channels; channels are innermost.
+        channels: Channels of the feature map that the output is reshaped to.
     """
 
     def __init__(self, units, *, channels, **kwargs):

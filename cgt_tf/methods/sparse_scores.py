@@ -17,10 +17,10 @@ def keep_top_scores(
     """Sets all but each new class' `count` largest scores to 0, and the residual to what they made.
 
     Args:
-        prior: pseudo-classes P [N, C], without spectral norm.
+        prior: Pseudo-classes P [N, C], without spectral norm.
         scores: S [N, M].
         residual: R [M, C].
-        count: at least 1; more than there are old classes keeps all.
+        count: At least 1; more than there are old classes keeps all.
 
     Returns:
         The new S and R, float32, and what share of each new class' offsets the kept scores make,

@@ -60,11 +60,11 @@ def transferred_discriminator(
     """The source's discriminator with a fresh projection table; all fresh where it has none.
 
     Args:
-        source: the source GAN, which is left as it is.
-        spec: of the new networks.
-        config: of the run.
-        frozen_blocks: how many blocks from the image side are frozen; None: as the config says.
-        taken_over: whether its weights come from an earlier run.
+        source: The source GAN, which is left as it is.
+        spec: Spec of the new networks.
+        config: Config of the run.
+        frozen_blocks: How many blocks from the image side are frozen; None: as the config says.
+        taken_over: Whether its weights come from an earlier run.
 
     Raises:
         InputError: there is none, and no warm-up is asked for; or blocks to freeze of one that is
@@ -100,8 +100,8 @@ def mix_class_table(source: Gan, discriminator: Discriminator, weights: np.ndarr
     """Starts the discriminator's new classes at mixtures of the source's.
 
     Args:
-        source: its discriminator knows all its N classes.
-        discriminator: of the M new ones.
+        source: Its discriminator knows all its N classes.
+        discriminator: Discriminator of the M new ones.
         weights: [M, N].
     """
     old = ops.convert_to_numpy(source.discriminator.class_projection.table())

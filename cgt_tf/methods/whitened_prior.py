@@ -34,8 +34,8 @@ class Basis(NamedTuple):
     Attributes:
         mean: float64 [D].
         rows: B, [K, D].
-        coordinates: of the old classes, [N, K]; their mean square is 1 in each direction that any
-            class has.
+        coordinates: Coordinates of the old classes, [N, K]; their mean square is 1 in each
+            direction that any class has.
     """
 
     mean: np.ndarray
@@ -49,7 +49,7 @@ def create_basis(table: np.ndarray, rank: int, whitened: bool = True) -> Basis:
     Args:
         table: [N, D], N of at least 2.
         rank: K, of whitened coordinates; at most min(N, D).
-        whitened: uncorrelated coordinates, P~ = U diag(s) V' with rows diag(s) V' / sqrt(N) and
+        whitened: Uncorrelated coordinates, P~ = U diag(s) V' with rows diag(s) V' / sqrt(N) and
             coordinates sqrt(N) U; else weights of the old classes, sqrt(N) I, and K = N.
     """
     table = np.asarray(table, np.float64)
@@ -67,8 +67,8 @@ class WhitenedPrior:
     """The distribution of a source's classes.
 
     Args:
-        source: is left as it is.
-        settings: whether its coordinates are joint and whitened, and weights of the penalties.
+        source: Is left as it is.
+        settings: Whether its coordinates are joint and whitened, and weights of the penalties.
 
     Raises:
         InputError: a source of a single class.
@@ -178,8 +178,8 @@ class WhitenedPrior:
         """Starts each new class at the old classes that it is like.
 
         Args:
-            generator: of `create_generator`.
-            similarities: q [M, N].
+            generator: Generator of `create_generator`.
+            similarities: Q [M, N].
         """
         weights = similarities / np.linalg.norm(similarities, axis=1, keepdims=True)
         matrices = score_matrices(parts_of(generator))

@@ -51,11 +51,11 @@ def copy_whole(
     """Copies every variable that the source has, raw weights and power vectors included.
 
     Args:
-        source: may hold several domains; latent projections and statistics are the first's.
-        target: of `whole_spec`.
-        rows: makes the new classes' table [M, dim] from a variable's name and the source's table
+        source: May hold several domains; latent projections and statistics are the first's.
+        target: Target of `whole_spec`.
+        rows: Makes the new classes' table [M, dim] from a variable's name and the source's table
             [N, dim].
-        truncation: whose batch-norm statistics are taken.
+        truncation: Truncation whose batch-norm statistics are taken.
     """
     known, new = by_name(source), by_name(target)
 
@@ -85,13 +85,13 @@ def initial_rows(
     """First rows of the new classes, float32 [M, dim], of one of the starts.
 
     Args:
-        table: the old classes' [N, dim].
+        table: The old classes' [N, dim].
         num_classes: M.
         class_init: `normal`: N(0, s^2) with s the spread of the table's elements; else a mean of
             old rows plus N(0, noise^2), as BigGAN-AM starts its class embeddings.
-        noise: see above.
-        rng: of the draws.
-        nearest: for each new class, the old ones whose mean it starts at; None: all.
+        noise: See above.
+        rng: Generator of the draws.
+        nearest: For each new class, the old ones whose mean it starts at; None: all.
     """
     draws = rng.normal(size=(num_classes, table.shape[1]))
     if class_init == "normal":

@@ -15,9 +15,9 @@ def classification_accuracy(
     """Share of generated images that a classifier assigns to the class they were generated for.
 
     Args:
-        labels: the classes that were asked for, integers [n].
-        predictions: the classifier's, integers [n]; those of other classes count as wrong.
-        class_names: as for `intra_class_fid`.
+        labels: The classes that were asked for, integers [n].
+        predictions: The classifier's, integers [n]; those of other classes count as wrong.
+        class_names: As for `intra_class_fid`.
 
     Returns:
         Values in [0, 1].

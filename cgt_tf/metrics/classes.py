@@ -19,7 +19,7 @@ class ClassScores:
 
     Attributes:
         per_class: {class name: value}, in the order of the labels.
-        mean: over the classes, each of one weight.
+        mean: Over the classes, each of one weight.
     """
 
     per_class: dict[str, float]

@@ -24,9 +24,9 @@ def check_features(features: np.ndarray, what: str, minimum: int = 2) -> np.ndar
     """Returns `features` as an array if it is [n >= minimum, d >= 1], real and finite.
 
     Args:
-        features: array-like [n, d].
-        what: what the features are of, for the message, such as "real".
-        minimum: the least number of samples.
+        features: Array-like [n, d].
+        what: What the features are of, for the message, such as "real".
+        minimum: The least number of samples.
 
     Raises:
         InputError: anything else.

@@ -16,8 +16,8 @@ class VarianceRatio:
     """Feature variance within the classes of real and of generated images.
 
     Attributes:
-        real, fake: mean over the features of the sample variance within a class.
-        ratio: fake / real. Towards 0, the class has collapsed to few images.
+        real, fake: Mean over the features of the sample variance within a class.
+        ratio: Fake / real. Towards 0, the class has collapsed to few images.
     """
 
     real: ClassScores
@@ -37,8 +37,8 @@ def intra_class_diversity(
 
     Args:
         features: [n, d].
-        labels: integers [n].
-        class_names: as for `intra_class_fid`.
+        labels: Integers [n].
+        class_names: As for `intra_class_fid`.
 
     Returns:
         Values >= 0; 0 for a class that repeats one image.

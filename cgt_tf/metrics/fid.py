@@ -21,8 +21,8 @@ def frechet_distance(real: np.ndarray, fake: np.ndarray) -> float:
     """Squared Frechet distance between Gaussians fitted to two sets of features.
 
     Args:
-        real: features of the real images [n, d], n >= 2.
-        fake: features of the generated images [m, d], m >= 2.
+        real: Features of the real images [n, d], n >= 2.
+        fake: Features of the generated images [m, d], m >= 2.
 
     Returns:
         A float >= 0, in float64. It is biased upwards for few samples; below d + 1 samples a

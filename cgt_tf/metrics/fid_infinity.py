@@ -14,11 +14,11 @@ class FidInfinity(NamedTuple):
     """A Frechet distance extrapolated to infinitely many generated samples.
 
     Attributes:
-        value: the intercept; can be negative for sets that hardly differ.
-        slope: of the distance against 1 / count.
-        counts: the numbers of generated samples that distances were computed at, int [points].
+        value: The intercept; can be negative for sets that hardly differ.
+        slope: Slope of the distance against 1 / count.
+        counts: The numbers of generated samples that distances were computed at, int [points].
         distances: float [points].
-        residual: root mean square distance of the points from the line: if it is not small against
+        residual: Root mean square distance of the points from the line: if it is not small against
             `value`, the line does not fit, and the value is not to be trusted.
     """
 
@@ -44,11 +44,11 @@ def fid_infinity(
     line holds for counts above d only.
 
     Args:
-        real: features of the real images [n, d], or their statistics.
-        fake: features of the generated images [m, d].
-        points: how many counts, at least 3; the last is m.
-        minimum: the first count, in [2, m - points + 1]. Default: a tenth of m, as in the paper.
-        seed: of the draws.
+        real: Features of the real images [n, d], or their statistics.
+        fake: Features of the generated images [m, d].
+        points: How many counts, at least 3; the last is m.
+        minimum: The first count, in [2, m - points + 1]. Default: a tenth of m, as in the paper.
+        seed: Seed of the draws.
 
     Raises:
         InputError: as `frechet_distance`, or points and minimum outside their ranges.

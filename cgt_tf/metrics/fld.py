@@ -38,14 +38,14 @@ class LikelihoodDivergence:
     and is fitted to the other half.
 
     Attributes:
-        value: of the held-out images under the generated images' mixture, less that under the real
-            one. 0: as good as real images, below: better. Where all images are copies it is far
-            above 1,000; where half of them are, it is hardly higher.
-        gap: of the training images less that of the held-out ones under the generated images'
+        value: Value of the held-out images under the generated images' mixture, less that under the
+            real one. 0: as good as real images, below: better. Where all images are copies it is
+            far above 1,000; where half of them are, it is hardly higher.
+        gap: Gap of the training images less that of the held-out ones under the generated images'
             mixture, and this less the same of the real mixture. Near 0 for images that are as near
             to held-out as to training images, be they good or bad; -20 to -30 where one in twenty
             is a copy, -200 where half are. (The authors' gap is not measured from the real one's.)
-        gap_error: standard error of the gap over the images that are scored.
+        gap_error: Standard error of the gap over the images that are scored.
     """
 
     value: float
@@ -71,11 +71,11 @@ def feature_likelihood_divergence(
     there are left out.
 
     Args:
-        training: features of the images that the generator was trained on [n, d], n >= 4.
-        heldout: features of real images that it was not trained on [h, d], h >= 2, not all equal.
-        fake: features of the generated images [m, d], m >= 2; of more than 10,000 as many are
+        training: Features of the images that the generator was trained on [n, d], n >= 4.
+        heldout: Features of real images that it was not trained on [h, d], h >= 2, not all equal.
+        fake: Features of the generated images [m, d], m >= 2; of more than 10,000 as many are
             drawn.
-        seed: of that draw and of the halves of the training images.
+        seed: Seed of that draw and of the halves of the training images.
 
     Returns:
         See `LikelihoodDivergence`. Comparable for equal n and m only: with few training images the

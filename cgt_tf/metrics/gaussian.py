@@ -20,7 +20,7 @@ class GaussianStatistics:
         mean: float64 [d].
         covariance: float64 [d, d], divided by count - 1; computed when first asked for if the
             statistics keep centred rows.
-        count: the number of samples.
+        count: The number of samples.
         rows: float64 [count, d], centred and divided by sqrt(count - 1), so that rows^T rows is the
             covariance; None unless made by `from_features` from at most d samples. They take no
             more memory than the covariance and give the distance faster and more exactly.

@@ -21,9 +21,9 @@ def inception_score(probabilities: np.ndarray, splits: int = 10) -> tuple[float,
     """Mean and population standard deviation of the score over `splits` consecutive chunks.
 
     Args:
-        probabilities: class probabilities of the generated images [n, k], k >= 2, in [0, 1], rows
+        probabilities: Class probabilities of the generated images [n, k], k >= 2, in [0, 1], rows
             that sum to 1 (not logits). Chunks are taken in order: shuffle images sorted by class.
-        splits: number of chunks of (almost) equal size, at least 1, with n >= 2 splits. The score
+        splits: Number of chunks of (almost) equal size, at least 1, with n >= 2 splits. The score
             of few images is biased downwards, so numbers of one n / splits are comparable only.
 
     Returns:

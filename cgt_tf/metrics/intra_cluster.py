@@ -22,14 +22,14 @@ class ClusterDiversity:
     """Mean distances between two different generated images of a cluster.
 
     Attributes:
-        mean: over the clusters of at least two images, each of one weight, as Ojha et al. do. A
+        mean: Over the clusters of at least two images, each of one weight, as Ojha et al. do. A
             generator that fills one cluster with varied images and forgets the others does well.
-        balanced: sum over all clusters of w_c times the cluster's, with w_c = -p_c log p_c / log K,
+        balanced: Sum over all clusters of w_c times the cluster's, with w_c = -p_c log p_c / log K,
             p_c the share of the generated images in cluster c and K the number of clusters. A
             cluster of one image or none counts 0. The weights sum to 1 where all are equally full
             and to less elsewhere, to 0 where one holds all. (Public few-shot
             code weights so, with the logarithm to base 10 for its K = 10 images.)
-        filled: share of the real images that any generated one is nearest to.
+        filled: Share of the real images that any generated one is nearest to.
     """
 
     mean: float
@@ -44,8 +44,8 @@ def intra_cluster_diversity(real: np.ndarray, fake: np.ndarray) -> ClusterDivers
     at equal ones, with several generated images for each real one.
 
     Args:
-        real: features of the real images [n, d], n >= 2; the training images, where there are few.
-        fake: features of the generated images [m, d], m >= 2.
+        real: Features of the real images [n, d], n >= 2; the training images, where there are few.
+        fake: Features of the generated images [m, d], m >= 2.
 
     Returns:
         See `ClusterDiversity`; values >= 0. Time grows with n m d.

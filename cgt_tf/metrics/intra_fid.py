@@ -19,11 +19,11 @@ def intra_class_fid(
     """`frechet_distance` of each class's generated images to its real ones, and their mean.
 
     Args:
-        real: features of the real images [n, d].
-        real_labels: their classes, integers [n].
-        fake: features of the generated images [m, d].
-        fake_labels: their classes, integers [m].
-        class_names: names of the labels 0 to K - 1, all of which are scored. Default: the labels
+        real: Features of the real images [n, d].
+        real_labels: Their classes, integers [n].
+        fake: Features of the generated images [m, d].
+        fake_labels: Their classes, integers [m].
+        class_names: Names of the labels 0 to K - 1, all of which are scored. Default: the labels
             that occur in either set, by their numbers.
 
     Raises:

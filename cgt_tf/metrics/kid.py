@@ -21,10 +21,11 @@ class KernelDistance(NamedTuple):
     """A kernel distance with its uncertainty.
 
     Attributes:
-        mean: over the subsets.
-        standard_error: of `mean`. Subsets that overlap are not independent: no more of them than
-            fit side by side into the smaller set are counted, so drawing more does not shrink it.
-        deviation: sample standard deviation over the subsets, which other projects report.
+        mean: Over the subsets.
+        standard_error: Standard error of `mean`. Subsets that overlap are not independent: no more
+            of them than fit side by side into the smaller set are counted, so drawing more does not
+            shrink it.
+        deviation: Sample standard deviation over the subsets, which other projects report.
     """
 
     mean: float
@@ -36,8 +37,8 @@ def kernel_distance(real: np.ndarray, fake: np.ndarray) -> float:
     """Unbiased squared MMD of the cubic polynomial kernel, over the whole sets.
 
     Args:
-        real: features of the real images [n, d], n >= 2.
-        fake: features of the generated images [m, d], m >= 2.
+        real: Features of the real images [n, d], n >= 2.
+        fake: Features of the generated images [m, d], m >= 2.
 
     Returns:
         A float, zero in expectation for two sets drawn from one distribution. A set against itself
@@ -59,11 +60,11 @@ def kernel_distance_subsets(
     """Kernel distances of random subsets, as the paper computes them.
 
     Args:
-        real: features of the real images [n, d], n >= subset_size.
-        fake: features of the generated images [m, d], m >= subset_size.
-        subsets: how many, at least 2.
-        subset_size: samples drawn from each set, without replacement, at least 2.
-        seed: of the draws.
+        real: Features of the real images [n, d], n >= subset_size.
+        fake: Features of the generated images [m, d], m >= subset_size.
+        subsets: How many, at least 2.
+        subset_size: Samples drawn from each set, without replacement, at least 2.
+        seed: Seed of the draws.
 
     Raises:
         InputError: as `kernel_distance`; sets smaller than a subset; numbers below 2.

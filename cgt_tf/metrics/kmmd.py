@@ -21,9 +21,9 @@ def kernel_mmd(real: np.ndarray, fake: np.ndarray, sigma: float = 1.0) -> float:
     samples, those of a sample with itself included.
 
     Args:
-        real: features of the real images [n, d], n >= 2, not all equal.
-        fake: features of the generated images [m, d], m >= 2.
-        sigma: scale of the bandwidth, > 0.
+        real: Features of the real images [n, d], n >= 2, not all equal.
+        fake: Features of the generated images [m, d], m >= 2.
+        sigma: Scale of the bandwidth, > 0.
 
     Returns:
         A float in [0, sqrt(2)]. Distances are computed in float64 blocks, so memory stays at the

@@ -30,10 +30,10 @@ def monge_distance(
     equal counts.
 
     Args:
-        real: features of the real images [n, d], n >= 2.
-        fake: features of the generated images [m, d], m >= 2.
-        projections: number of directions, at least 1.
-        seed: of the directions.
+        real: Features of the real images [n, d], n >= 2.
+        fake: Features of the generated images [m, d], m >= 2.
+        projections: Number of directions, at least 1.
+        seed: Seed of the directions.
 
     Returns:
         A float >= 0; 0 for equal sets. Time grows with (n + m) (d + log(n + m)) times the

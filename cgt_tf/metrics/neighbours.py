@@ -19,8 +19,8 @@ class Neighbours(NamedTuple):
     """The k nearest training samples of each generated sample, nearest first.
 
     Attributes:
-        distances: euclidean, float64 [m, k].
-        indices: rows of the training features, int64 [m, k].
+        distances: Euclidean, float64 [m, k].
+        indices: Rows of the training features, int64 [m, k].
     """
 
     distances: np.ndarray
@@ -32,17 +32,17 @@ class Memorisation:
     """How near generated samples are to the training samples.
 
     Attributes:
-        distances: of each generated sample to its nearest training sample, float64 [m].
-        indices: that sample's row, int64 [m].
-        median: of the distances.
-        heldout_distances: of each held-out real sample to its nearest training sample, float64 [h],
-            or None if none were given; so are the following.
-        heldout_median: of these.
-        probability_nearer: probability that a generated sample is nearer to the training samples
+        distances: Distances of each generated sample to its nearest training sample, float64 [m].
+        indices: Row of that sample, int64 [m].
+        median: Median of the distances.
+        heldout_distances: Heldout distances of each held-out real sample to its nearest training
+            sample, float64 [h], or None if none were given; so are the following.
+        heldout_median: Heldout median of these.
+        probability_nearer: Probability that a generated sample is nearer to the training samples
             than a held-out one, ties counted half: 0.5 for samples as new as held-out images, 1 for
             copies. Values clearly below 0.5 are samples far from all real images.
-        z_score: of that probability under the hypothesis that it is 0.5 (Mann and Whitney's test);
-            above 3, the generator copies beyond chance.
+        z_score: Z score of that probability under the hypothesis that it is 0.5 (Mann and Whitney's
+            test); above 3, the generator copies beyond chance.
     """
 
     distances: np.ndarray
@@ -58,9 +58,9 @@ def nearest_neighbours(training: np.ndarray, fake: np.ndarray, k: int = 1) -> Ne
     """The k nearest training samples of each generated one.
 
     Args:
-        training: features of the training images [n, d], n >= k.
-        fake: features of the generated images [m, d], m >= 1.
-        k: at least 1.
+        training: Features of the training images [n, d], n >= k.
+        fake: Features of the generated images [m, d], m >= 1.
+        k: At least 1.
 
     Returns:
         See `Neighbours`. Copies have distance exactly 0, and so has anything nearer than 1e-7 of
@@ -100,9 +100,9 @@ def memorisation(
     """Distances of generated images to their nearest training images, and what is usual.
 
     Args:
-        training: features of the training images [n, d], n >= 2.
-        fake: features of the generated images [m, d], m >= 2.
-        heldout: features of real images that were not trained on [h, d], h >= 2. Without them the
+        training: Features of the training images [n, d], n >= 2.
+        fake: Features of the generated images [m, d], m >= 2.
+        heldout: Features of real images that were not trained on [h, d], h >= 2. Without them the
             distances have nothing to be compared with.
 
     Raises:

@@ -23,9 +23,9 @@ def prdc(real: np.ndarray, fake: np.ndarray, k: int = 5) -> dict[str, float]:
     """Precision, recall, density and coverage.
 
     Args:
-        real: features of the real images [n, d], n > k, not all equal.
-        fake: features of the generated images [m, d], m > k.
-        k: which nearest neighbour gives the radius, at least 1.
+        real: Features of the real images [n, d], n > k, not all equal.
+        fake: Features of the generated images [m, d], m > k.
+        k: Which nearest neighbour gives the radius, at least 1.
 
     Returns:
         `precision`: share of generated samples within the ball of any real sample;

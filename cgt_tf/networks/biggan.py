@@ -30,19 +30,19 @@ class BaseGenerator(keras.Model):
     """Class-conditional generator; subclasses make the blocks and lead z through them.
 
     Args:
-        spec: the networks' spec.
-        norm: factory of the conditional norms, `norm(channels, name=...)`; default `source_norm`.
-        conv: factory of the blocks' 3x3 convolutions, `conv(filters, resample=..., name=...)`; they
+        spec: The networks' spec.
+        norm: Factory of the conditional norms, `norm(channels, name=...)`; default `source_norm`.
+        conv: Factory of the blocks' 3x3 convolutions, `conv(filters, resample=..., name=...)`; they
             are called with the `Condition`. Default: the spectrally normalised ones.
-        miner: layer before the generator, `miner(z, class weights)` -> (z, `ClassInput`).
-        embedding: layer that embeds class weights, with a method `table()`; default: a table, where
+        miner: Layer before the generator, `miner(z, class weights)` -> (z, `ClassInput`).
+        embedding: Layer that embeds class weights, with a method `table()`; default: a table, where
             the spec has a shared embedding.
         spectral_norm: False for weights that were divided by their norm beforehand; default: True
             unless the spec is of a folded generator.
-        fused: see `layers.resample`.
-        initializer: of all kernels; orthogonal, as published, takes half a minute at full size, so
-            whoever overwrites every kernel gives "zeros".
-        embedding_gain: norm of the initial rows of the shared class embedding (orthogonal, as far
+        fused: See `layers.resample`.
+        initializer: Initializer of all kernels; orthogonal, as published, takes half a minute at
+            full size, so whoever overwrites every kernel gives "zeros".
+        embedding_gain: Norm of the initial rows of the shared class embedding (orthogonal, as far
             as there are no more classes than dimensions). At 1, the published value, z outweighs
             the class at first by the root of its chunk's width.
 

@@ -17,7 +17,7 @@ class ClassInput(NamedTuple):
     """What a method gives a generator for a class, where that is more than a label or weights.
 
     Attributes:
-        classes: labels int [B] or weights float [B, K]; None where `embedding` says it all.
+        classes: Labels int [B] or weights float [B, K]; None where `embedding` says it all.
         embedding: float [B, spec.shared_dim], in place of the class' own vector.
         kernels: float [B, T], what convolutions that a method modulates see.
     """
@@ -39,7 +39,7 @@ def truncation_weights(truncation, grid: tuple[float, ...]):
     """Weights [1, T] or [B, T] that interpolate linearly between the levels of a grid.
 
     Args:
-        truncation: scalar, or [B] for rows that differ; outside the grid the nearest end is taken.
+        truncation: Scalar, or [B] for rows that differ; outside the grid the nearest end is taken.
         grid: T evenly spaced, ascending levels. A value on it has all its weight on its own row.
     """
     step = (grid[-1] - grid[0]) / (len(grid) - 1)
@@ -55,9 +55,9 @@ def base_condition(spec: GanSpec, weights, truncation) -> norms.Condition:
     """Classes, statistics and domains of a batch; what differs from layer to layer is left out.
 
     Args:
-        spec: the generator's.
-        weights: class weights [B, K]; None for classes that are vectors alone, of one domain.
-        truncation: scalar, or [B].
+        spec: The generator's.
+        weights: Class weights [B, K]; None for classes that are vectors alone, of one domain.
+        truncation: Scalar, or [B].
     """
     rows = truncation_weights(truncation, spec.truncation_grid) if spec.truncation_grid else None
     if not spec.domain_classes:

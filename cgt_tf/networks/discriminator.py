@@ -54,7 +54,7 @@ class Discriminator(keras.Model):
         training: update the power vectors.
 
     Attributes:
-        frozen_blocks: how many blocks, from the image side, are never in training, with the
+        frozen_blocks: How many blocks, from the image side, are never in training, with the
             attentions after them: their power vectors stay. What is trained is a method's choice.
 
     Returns:

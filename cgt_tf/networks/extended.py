@@ -21,13 +21,13 @@ class ExtendedGenerator:
     """Old and new classes, or the new ones alone, in one folded generator.
 
     Args:
-        generator: folded, of any wrapper (`GanSpec.wrapper`).
-        class_names: all names, in label order.
-        refold: brings the generator up to date with the networks it was folded from.
+        generator: Folded, of any wrapper (`GanSpec.wrapper`).
+        class_names: All names, in label order.
+        refold: Brings the generator up to date with the networks it was folded from.
 
     Attributes:
-        spec: the generator's; `num_classes` counts all classes.
-        class_names, generator: as given.
+        spec: The generator's; `num_classes` counts all classes.
+        class_names, generator: As given.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class ExtendedGenerator:
         """Old and new classes as a source of further transfers.
 
         Args:
-            discriminator: of the new classes, or of all; may be None.
+            discriminator: Discriminator of the new classes, or of all; may be None.
         """
         spec = self.spec
         if discriminator is not None:
@@ -109,9 +109,9 @@ def fold_together(
     which for a source of several truncations is extended to them all, see `fold.at_all_levels`.
 
     Args:
-        generators: generators with equal class-independent weights, e.g. `(source, transferred)`.
+        generators: Generators with equal class-independent weights, e.g. `(source, transferred)`.
             Those weights are taken from the last.
-        class_names: one list of names a generator.
+        class_names: One list of names a generator.
     """
     folded = folded_generator([generator.spec for generator in generators])
     names = [name for names in class_names for name in names]

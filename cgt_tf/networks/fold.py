@@ -170,9 +170,9 @@ def at_all_levels(own, source, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
     training draws, so there the statistics are as they are, bit for bit.
 
     Args:
-        own: moving mean and variance, each [D, 1, C].
-        source: the same, each [D', T, C]; its first domain is the one new classes start from.
-        epsilon: of the norm; keeps the factor of a channel that does not vary at 1.
+        own: Moving mean and variance, each [D, 1, C].
+        source: The same, each [D', T, C]; its first domain is the one new classes start from.
+        epsilon: Epsilon of the norm; keeps the factor of a channel that does not vary at 1.
 
     Returns:
         Mean and variance, each [D, T, C].

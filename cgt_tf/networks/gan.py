@@ -17,10 +17,10 @@ class Gan:
     """A generator with its spec, class names, and a discriminator where one is at hand.
 
     Attributes:
-        spec: shape of both networks.
-        generator: see `networks.biggan`; `gan.generator(z, labels)` -> (images, endpoints).
-        discriminator: see `networks.discriminator`, or None.
-        class_names: one name for each class, in label order.
+        spec: Shape of both networks.
+        generator: See `networks.biggan`; `gan.generator(z, labels)` -> (images, endpoints).
+        discriminator: See `networks.discriminator`, or None.
+        class_names: One name for each class, in label order.
     """
 
     spec: GanSpec

@@ -17,7 +17,7 @@ class AffineMiner(MixedLayer):
     With `miner_layers` L, both are chains of L such maps with ReLU in between.
 
     Args:
-        spec: of the generator; K = `num_classes` labels.
+        spec: Spec of the generator; K = `num_classes` labels.
 
     Call arguments:
         z: float32 [B, dim_z].
@@ -65,7 +65,7 @@ class SelectedMiner(MixedLayer):
     """Several miners of one generator, of which a `Selector` picks one for each z and label.
 
     Args:
-        spec: of the generator; n = `members` miners.
+        spec: Spec of the generator; n = `members` miners.
 
     Call arguments and what is returned: those of `AffineMiner`.
     """

@@ -12,8 +12,8 @@ class SelectedGenerator(keras.Model):
     """Each image is that of one member; all are computed, so a pass takes as long as n.
 
     Args:
-        spec: with n = `members`.
-        members: generators of `spec.member_specs`, not built, named `member_0` and so on.
+        spec: With n = `members`.
+        members: Generators of `spec.member_specs`, not built, named `member_0` and so on.
 
     Call arguments:
         z: float32 [B, dim_z].

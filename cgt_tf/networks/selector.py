@@ -20,7 +20,8 @@ class Selector(MixedLayer):
     hardly depends on z, and the member is the first whose cumulated probability is above t.
 
     Args:
-        spec: of the generator: K = `num_classes` labels, n = `members`, the kind in `selector`.
+        spec: Spec of the generator: K = `num_classes` labels, n = `members`, the kind in
+            `selector`.
 
     Call arguments:
         z: float32 [B, dim_z].

@@ -47,40 +47,40 @@ class GanSpec:
     Attributes:
         architecture: `biggan`, or `biggan_deep`, whose generator has two bottleneck blocks for each
             of `g_widths` and shows the whole z and the class embedding to every layer.
-        resolution: side of the square images, in pixels.
-        num_classes: classes of both networks.
-        dim_z: width of z. Hierarchical generators cut it into one equal chunk for the first linear
+        resolution: Side of the square images, in pixels.
+        num_classes: Classes of both networks.
+        dim_z: Width of z. Hierarchical generators cut it into one equal chunk for the first linear
             layer and one for each block, in order.
-        hierarchical: whether blocks see their chunk of z.
-        shared_dim: width of the class embedding all norms share; 0 gives each norm its own table.
-        g_widths: channels after the generator's first linear layer, then after each block.
-        d_widths: channels after each block of the discriminator.
-        d_classes: classes of the discriminator where it has others than the generator (that of an
+        hierarchical: Whether blocks see their chunk of z.
+        shared_dim: Width of the class embedding all norms share; 0 gives each norm its own table.
+        g_widths: Channels after the generator's first linear layer, then after each block.
+        d_widths: Channels after each block of the discriminator.
+        d_classes: Classes of the discriminator where it has others than the generator (that of an
             extended GAN knows the newest classes only); 0: `num_classes`.
-        d_halvings: how many of the discriminator's blocks, from the first, halve the feature map.
-        g_attention, d_attention: sides of the feature maps that self-attention is put on.
-        bottom_width: side of the generator's first feature map.
-        bn_momentum, bn_eps, sn_eps: constants of batch and spectral norm.
-        output_bn_eps: the output norm's own epsilon; None: `bn_eps`.
-        truncation_grid: levels of truncation, evenly spaced and ascending, for which the generator
+        d_halvings: How many of the discriminator's blocks, from the first, halve the feature map.
+        g_attention, d_attention: Sides of the feature maps that self-attention is put on.
+        bottom_width: Side of the generator's first feature map.
+        bn_momentum, bn_eps, sn_eps: Constants of batch and spectral norm.
+        output_bn_eps: The output norm's own epsilon; None: `bn_eps`.
+        truncation_grid: Levels of truncation, evenly spaced and ascending, for which the generator
             keeps batch-norm statistics; empty: one set for all.
-        domain_classes: of a folded generator (tables instead of embeddings, spectral norms
-            multiplied out, see `networks.fold`), how many classes, in label order, belong to each
-            domain; empty for any other.
-        wrapper: what a label meets first: `plain`, the class tables; `mined`, a map of z and class
+        domain_classes: Domain classes of a folded generator (tables instead of embeddings, spectral
+            norms multiplied out, see `networks.fold`), how many classes, in label order, belong to
+            each domain; empty for any other.
+        wrapper: What a label meets first: `plain`, the class tables; `mined`, a map of z and class
             vector for each label, see `networks.mined`; `selected`, the choice of one of several
             mined generators, see `networks.selected`; `modulated`, kernels of its own, see
             `layers.class_kernels` and `networks.modulated`.
-        table_classes: rows of the class tables behind a miner, or of those that z chooses from in a
+        table_classes: Rows of the class tables behind a miner, or of those that z chooses from in a
             modulated generator; 0: `num_classes`.
-        miner_layers: layers of a miner that has ReLU between them; 0: it is one affine map.
-        miner_softmax: whether a miner of class weights gives their logits.
-        members: miners of a mined generator, or mined generators, of which one is picked for each
+        miner_layers: Layers of a miner that has ReLU between them; 0: it is one affine map.
+        miner_softmax: Whether a miner of class weights gives their logits.
+        members: Miners of a mined generator, or mined generators, of which one is picked for each
             latent and label; 0: there is but one.
-        member_classes: rows of the class tables of each mined generator.
-        selector: what picks: `classifier` or `frequency`, see `networks.selector`.
-        modulation_rank: of a modulated generator that keeps factors of this rank for each class in
-            place of kernels, see `layers.modulated_kernels`; 0: kernels.
+        member_classes: Rows of the class tables of each mined generator.
+        selector: What picks: `classifier` or `frequency`, see `networks.selector`.
+        modulation_rank: Modulation rank of a modulated generator that keeps factors of this rank
+            for each class in place of kernels, see `layers.modulated_kernels`; 0: kernels.
     """
 
     architecture: str = "biggan"
@@ -245,8 +245,8 @@ def biggan_spec(
     Args:
         resolution: 32 (CIFAR: no hierarchical latent, no shared embedding, no attention), 64, 128,
             256 or 512 (ImageNet: both, attention at 64x64).
-        num_classes: number of classes.
-        channels: the width multiplied by the tables ("ch"); default 64 at 32x32, else 96.
+        num_classes: Number of classes.
+        channels: The width multiplied by the tables ("ch"); default 64 at 32x32, else 96.
         **changes: fields of `GanSpec` to set differently.
     """
     if resolution not in _GENERATOR_WIDTHS:

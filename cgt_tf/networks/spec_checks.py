@@ -18,7 +18,7 @@ def check_fields(spec) -> None:
     """`InputError` for the first field of another type, not finite, negative, or beyond all size.
 
     Args:
-        spec: a dataclass of numbers, texts, flags and tuples of numbers.
+        spec: A dataclass of numbers, texts, flags and tuples of numbers.
     """
     hints = get_type_hints(type(spec))
     for field in dataclasses.fields(spec):

@@ -1,8 +1,8 @@
 """Standing statistics: batch-norm statistics averaged over many generated batches.
 
 Brock et al. (2019), section 3.1 and appendix: mean and variance of every norm are averaged over
-passes in training mode, at the truncation that will be used. They replace running statistics where
-a source has none, or where those of the last steps are too noisy.
+forward passes in training mode, at the truncation that will be used. They replace running
+statistics where a source has none, or where those of the last steps are too noisy.
 """
 
 import contextlib
@@ -24,10 +24,10 @@ def estimate_statistics(
     """Averages the batch statistics of every norm; the generator is left as it was.
 
     Args:
-        generator: in training passes, all of its domains are alike.
+        generator: All of its domains are alike in training mode.
         batches: `(z float32 [B, dim_z], labels int32 [B])`, drawn as the generator will be used;
             at least one, each of at least two samples.
-        run: calls its argument in a replica's context, where a strategy needs that; default: plain.
+        run: Calls its argument in a replica's context, where a strategy needs that; default: plain.
 
     Returns:
         Mean and variance [C] of each norm, in network order, the output norm last.
@@ -38,7 +38,7 @@ def estimate_statistics(
     norms = [*generator.conditional_norms(), generator.output_norm]
     variables = [getattr(norm, name) for norm in norms for name in _NAMES]
     momenta = [norm.momentum for norm in norms]
-    # Power vectors move in training passes too.
+    # Power vectors move in training mode too.
     saved = [(v, ops.convert_to_numpy(v)) for v in generator.non_trainable_variables]
     sums, count = [np.zeros(norm.channels) for norm in norms for _ in _NAMES], 0
     try:
@@ -46,7 +46,7 @@ def estimate_statistics(
             norm.momentum = 0.0
         for z, labels in batches:
             (run or _plainly)(lambda z=z, labels=labels: generator(z, labels, training=True))
-            # All rows are alike after a training pass.
+            # All rows are alike after a forward pass in training mode.
             rows = (ops.convert_to_numpy(v).reshape(-1, v.shape[-1])[0] for v in variables)
             sums = [s + row for s, row in zip(sums, rows, strict=True)]
             count += 1
@@ -83,9 +83,9 @@ def assign_statistics(
     """Puts `estimate_statistics`' result into the rows of a generator's statistics.
 
     Args:
-        generator: whose norms are changed.
-        values: of each norm, mean and variance [C].
-        domain: the one whose rows are set, -1 for the last; None: all.
+        generator: Generator whose norms are changed.
+        values: Values of each norm, mean and variance [C].
+        domain: The one whose rows are set, -1 for the last; None: all.
     """
     norms = [*generator.conditional_norms(), generator.output_norm]
     variables = [getattr(norm, name) for norm in norms for name in _NAMES]

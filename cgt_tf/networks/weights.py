@@ -22,7 +22,7 @@ def select_variables(variables: list, patterns: tuple[str, ...]) -> list:
     Args:
         variables: Keras variables; `generator/block_0/conv1/kernel` is matched as
             `block_0/conv1/kernel`, from its start to its end.
-        patterns: regular expressions; each must match at least one variable.
+        patterns: Regular expressions; each must match at least one variable.
 
     Raises:
         InputError: a pattern that matches nothing.
@@ -48,10 +48,10 @@ def copy_weights(
     """Sets the variables of a network or layer from those of the same names in another.
 
     Args:
-        source: may have more variables.
-        target: built.
-        leave: whether a variable of the target, by its name, stays as it is.
-        convert: makes the target's value of a name and the source's value.
+        source: May have more variables.
+        target: Built.
+        leave: Whether a variable of the target, by its name, stays as it is.
+        convert: Makes the target's value of a name and the source's value.
 
     Raises:
         KeyError: a variable that the source has not.

@@ -9,12 +9,12 @@ from cgt_tf.errors import InputError
 from cgt_tf.runs.run_dir import RunDir
 
 # Parts of a checkpoint, as `training.state` writes them: <part>/<network>/<variable>.
-NETWORKS, AVERAGE = "networks", "average"
+NETWORKS, EMA = "networks", "ema"
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def read_networks(run: RunDir, step: int) -> dict[str, dict[str, np.ndarray]]:
-    """Values of all variables by network and name, the averaged ones where there is an average.
+    """Values of all variables by network and name, the EMA where there is one.
 
     Raises:
         InputError: the checkpoint cannot be read.
@@ -24,7 +24,7 @@ def read_networks(run: RunDir, step: int) -> dict[str, dict[str, np.ndarray]]:
     try:
         reader = tf.train.load_checkpoint(str(path))
         keys = [key for key in reader.get_variable_to_shape_map() if key.endswith(_VALUE)]
-        for part in (NETWORKS, AVERAGE):
+        for part in (NETWORKS, EMA):
             for key in keys:
                 first, *names = key.removesuffix(_VALUE).split("/")
                 if first == part:

@@ -27,14 +27,14 @@ def load_source(
     """Opens a source GAN.
 
     Args:
-        handle: one of
+        handle: One of
             `bundled:<name>`: shipped with the package (`glyphs32`);
             `tfhub:<handle or dir>`: DeepMind's BigGAN or BigGAN-deep on TF-Hub, a generator only;
             `pth:<file>`: a generator's weights as BigGAN-PyTorch saves them (`G_ema.pth`, `G.pth`);
             `model:<dir>`: written by `cgt-import` or `cgt-export --format=native`;
-            `run:<dir>`: a run of `cgt-train`, its best checkpoint's averaged weights.
-        discriminator: handle to take the discriminator from instead, e.g. `pth:D.pth`.
-        bn_eps, sn_eps: epsilons to use instead of the source's own. A `.pth` file does not say
+            `run:<dir>`: a run of `cgt-train`, its best checkpoint's EMA.
+        discriminator: Handle to take the discriminator from instead, e.g. `pth:D.pth`.
+        bn_eps, sn_eps: Epsilons to use instead of the source's own. A `.pth` file does not say
             which it was trained with; the published settings are assumed.
 
     Raises:
@@ -55,8 +55,8 @@ def read_source(
     """As `load_source`, with report and notes.
 
     Args:
-        handle, discriminator, bn_eps, sn_eps: see `load_source`.
-        weights: ema, or of a TF-Hub module raw, for the weights without the average.
+        handle, discriminator, bn_eps, sn_eps: See `load_source`.
+        weights: `ema`, or `raw` for the weights of a TF-Hub module without the EMA.
     """
     epsilons = {"bn_eps": bn_eps, "sn_eps": sn_eps}
     kind, _ = split_handle(handle)

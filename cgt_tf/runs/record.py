@@ -63,9 +63,9 @@ def resumed(
     """The record of a run that goes on with a config, with what has changed in its history.
 
     Args:
-        record: the run's so far.
-        config, class_names, images: given now.
-        step: of the newest checkpoint.
+        record: The run's so far.
+        config, class_names, images: Given now.
+        step: Step of the newest checkpoint.
 
     Raises:
         InputError: other classes or images, or a changed knob that has to stay.

@@ -24,14 +24,14 @@ class RunDir:
     """Paths and small files of one run.
 
     Args:
-        path: the run's directory; of several workers, one they all can read.
-        chief: whether this process writes there. What other workers of a multi-machine run write
+        path: The run's directory; of several workers, one they all can read.
+        chief: Whether this process writes there. What other workers of a multi-machine run write
             (all take part in saving) goes to a temporary directory of theirs.
 
     Attributes:
-        path: the run's directory.
-        chief: as given.
-        samples, events: directories to write pictures and TensorBoard events to.
+        path: The run's directory.
+        chief: As given.
+        samples, events: Directories to write pictures and TensorBoard events to.
     """
 
     def __init__(self, path: str | Path, chief: bool = True):
@@ -87,10 +87,10 @@ class RunDir:
         """Writes `config.json`, or checks that a resumed run's may go on like this.
 
         Args:
-            config: the run's config.
-            class_names: the classes that are learnt, in label order.
-            images: the training images; None: they are not compared.
-            last_step: of the run.
+            config: The run's config.
+            class_names: The classes that are learnt, in label order.
+            images: The training images; None: they are not compared.
+            last_step: Last step of the run.
 
         Raises:
             InputError: the directory holds another run, or files that are not a run's.
@@ -169,7 +169,7 @@ class RunDir:
         return saved.directory_of(self.path, step) / saved.STATE
 
     def snapshot_path(self, step: int) -> Path:
-        """Directory of a checkpoint's averaged, folded GAN, see `formats.native`."""
+        """Directory of a checkpoint's GAN, its EMA, folded, see `formats.native`."""
         return saved.directory_of(self.path, step) / saved.GAN
 
     def new_checkpoint(self, step: int) -> tuple[Path, Path]:
@@ -230,8 +230,8 @@ class RunDir:
         Without scores the last is the best, which a warning says.
 
         Args:
-            which: see above.
-            part: of a checkpoint that is going to be read, `saved.GAN` or `saved.STATE`.
+            which: See above.
+            part: Part of a checkpoint that is going to be read, `saved.GAN` or `saved.STATE`.
 
         Raises:
             InputError: there is no such checkpoint, or the one with this number is damaged.

@@ -55,8 +55,8 @@ def damage(root: Path, step: int, part: str) -> str | None:
     """What is wrong with the files of a checkpoint, in a few words; None for nothing.
 
     Args:
-        root: of the run.
-        step: of the checkpoint.
+        root: Root of the run.
+        step: Step of the checkpoint.
         part: `STATE` or `GAN`.
     """
     directory = directory_of(root, step)

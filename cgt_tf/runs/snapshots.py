@@ -1,4 +1,4 @@
-"""The GAN that each checkpoint keeps beside the training's state: averaged, folded, complete.
+"""The GAN that each checkpoint keeps beside the training's state: its EMA, folded, complete.
 
 Sampling, scoring, export and further transfers read it and nothing else of the run but its config:
 neither the source nor the method is needed.
@@ -19,11 +19,11 @@ class Snapshot:
     """A run's networks at a checkpoint.
 
     Attributes:
-        run: the run's directory.
-        step: of the checkpoint.
-        gan: old and new classes, or the new ones where the method keeps no others.
-        new_classes: the classes that the run has learnt, in label order.
-        provenance: where the weights come from, as JSON.
+        run: The run's directory.
+        step: Step of the checkpoint.
+        gan: Old and new classes, or the new ones where the method keeps no others.
+        new_classes: The classes that the run has learnt, in label order.
+        provenance: Where the weights come from, as JSON.
     """
 
     run: RunDir
@@ -41,7 +41,7 @@ def open_snapshot(directory: str, checkpoint: str = "best") -> Snapshot:
     """Reads the GAN of a checkpoint.
 
     Args:
-        directory: of a run of `cgt-train`.
+        directory: Directory of a run of `cgt-train`.
         checkpoint: `best`, `last`, or a step; see `RunDir.resolve_checkpoint`.
 
     Raises:
@@ -70,6 +70,6 @@ def read_run(directory: str, bn_eps: float | None = None, sn_eps: float | None =
         gan.generator,
         gan.discriminator,
         gan.class_names,
-        notes=[f"step {snapshot.step} of the run, the averaged generator"],
+        notes=[f"step {snapshot.step} of the run, the EMA of the generator"],
         provenance=snapshot.provenance,
     )

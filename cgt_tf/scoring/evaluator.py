@@ -31,19 +31,19 @@ class Evaluator:
     """Scores images against one set of real images under one protocol.
 
     Attributes:
-        feature_net: see `features.load_feature_net`; loaded in the scope of `strategy`.
-        reference: the real images; their features are computed once and kept.
-        protocol: see `protocols`.
-        metrics: names of the registry; those that come `unasked` are measured besides, where they
+        feature_net: See `features.load_feature_net`; loaded in the scope of `strategy`.
+        reference: The real images; their features are computed once and kept.
+        protocol: See `protocols`.
+        metrics: Names of the registry; those that come `unasked` are measured besides, where they
             can be.
         reference_split: `heldout`, `train` (the generator was trained on these images), or
             `given`: not known.
-        training_images: what `nearest` and `intra_cluster` compare with, None: the reference
+        training_images: What `nearest` and `intra_cluster` compare with, None: the reference
             images; `fld` needs them beside held-out ones.
-        batch_size: images per call of the generator and of the feature network.
-        seed: of latents, labels and subsets; the same seed gives the same images.
-        strategy: each replica takes its share of a batch.
-        cache_dir: of the reference's features; see `files.cache_root`.
+        batch_size: Images per call of the generator and of the feature network.
+        seed: Seed of latents, labels and subsets; the same seed gives the same images.
+        strategy: Each replica takes its share of a batch.
+        cache_dir: Cache dir of the reference's features; see `files.cache_root`.
     """
 
     feature_net: FeatureNet
@@ -86,8 +86,8 @@ class Evaluator:
         Args:
             sample_fn: z float32 [B, dim_z], labels int32 [B] -> images float32 [B, H, W, 3] in
                 [-1, 1], of the reference images' size.
-            dim_z: width of a latent.
-            class_names: names of the labels 0, 1, ...
+            dim_z: Width of a latent.
+            class_names: Names of the labels 0, 1, ...
             batch_size: B; None is the evaluator's.
 
         Raises:
@@ -122,10 +122,10 @@ class Evaluator:
         """Computes the metrics of samples, and tells what they depend on.
 
         Args:
-            samples: the images to score.
-            name: what they are, for people.
-            checkpoint_step: training step of the generator, where there is one.
-            facts: other values of fields of `Scores`, such as `truncation=None` where images were
+            samples: The images to score.
+            name: What they are, for people.
+            checkpoint_step: Training step of the generator, where there is one.
+            facts: Other values of fields of `Scores`, such as `truncation=None` where images were
                 not drawn here.
 
         Raises:

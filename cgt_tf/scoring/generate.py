@@ -29,10 +29,10 @@ def draw_labels(
     Args:
         sampling: `uniform` is i mod num_classes: equal numbers, up to one. `as_data` is in
             proportion to `counts`, by largest remainders, in an order shuffled by the seed.
-        num_samples: at least num_classes, so that no class is left out.
-        num_classes: at least 1.
-        counts: images of each class, for `as_data`.
-        seed: of the shuffle, not negative.
+        num_samples: At least num_classes, so that no class is left out.
+        num_classes: At least 1.
+        counts: Images of each class, for `as_data`.
+        seed: Seed of the shuffle, not negative.
 
     Raises:
         InputError: values out of range, fewer samples than classes, or a class left without one.
@@ -71,10 +71,10 @@ def draw_latents(
     """Latents number `start` to `stop` (excluded) of the endless sequence that `seed` stands for.
 
     Args:
-        seed: any int64.
-        start: first index, >= 0.
-        stop: past the last index.
-        dim_z: width of a latent.
+        seed: Any int64.
+        start: First index, >= 0.
+        stop: Past the last index.
+        dim_z: Width of a latent.
         truncation: 1 draws standard normals, as published FIDs do; t < 1 draws t times a normal
             cut to [-2, 2], as the BigGAN modules on TF-Hub advise.
 
@@ -111,10 +111,10 @@ def generate_images(
             [batch_size, H, W, 3] in [-1, 1]. It always gets full batches; the surplus of the last
             one is dropped.
         labels: int32 [n], n >= 1; see `draw_labels`.
-        dim_z: width of a latent.
-        batch_size: images per call of `sample_fn`.
-        seed: seed of the latents, an int64.
-        truncation: in (0, 1]; see `draw_latents`.
+        dim_z: Width of a latent.
+        batch_size: Images per call of `sample_fn`.
+        seed: Seed of the latents, an int64.
+        truncation: In (0, 1]; see `draw_latents`.
 
     Raises:
         InputError: no labels, a count below 1, a truncation outside (0, 1], or `sample_fn`
@@ -134,9 +134,9 @@ def under_strategy(
     """`sample_fn` compiled so that each replica draws its share, and the batch size to use it with.
 
     Args:
-        strategy: see `replicas.share_rows`.
-        sample_fn: as for `generate_images`, not compiled; its variables are of that strategy.
-        batch_size: wanted; rounded up to a multiple of the replicas.
+        strategy: See `replicas.share_rows`.
+        sample_fn: As for `generate_images`, not compiled; its variables are of that strategy.
+        batch_size: Wanted; rounded up to a multiple of the replicas.
     """
     return share_rows(strategy, sample_fn), rounded_up(batch_size, strategy)
 

@@ -144,12 +144,12 @@ def standing(
     """Gives the new classes standing batch-norm statistics while the block runs.
 
     Args:
-        extended: its generator is changed, and is as before afterwards.
-        new_classes: whose samples the statistics are of, with uniform labels.
-        strategy: that the generator was made under.
+        extended: Its generator is changed, and is as before afterwards.
+        new_classes: New classes whose samples the statistics are of, with uniform labels.
+        strategy: Strategy that the generator was made under.
         protocol: `standing_batches` batches of `config.evaluation.batch_size` are averaged, at its
             truncation; 0 leaves the running statistics.
-        config: of the run.
+        config: Config of the run.
     """
     batches, size = protocol.standing_batches, config.evaluation.batch_size
     if not batches:

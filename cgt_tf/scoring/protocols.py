@@ -31,18 +31,19 @@ class Protocol:
     """Everything about a score but the networks, the reference images and the seed.
 
     Attributes:
-        name: as stored with the numbers; says what was changed, if anything was.
-        base: name of the protocol that was changed; that of this one where nothing was.
-        num_samples: generated images, at least 2.
+        name: As stored with the numbers; says what was changed, if anything was.
+        base: Name of the protocol that was changed; that of this one where nothing was.
+        num_samples: Generated images, at least 2.
         reference: `heldout`, `train`, or `any`: held-out images, or the training images where
             there are none.
         labels: `uniform` or `as_data`, see `generate.draw_labels`.
-        truncation: of the latents, in (0, 1]; 1 is none.
-        standing_batches: batches that batch-norm statistics are taken from before scoring; 0:
+        truncation: Truncation of the latents, in (0, 1]; 1 is none.
+        standing_batches: Batches that batch-norm statistics are taken from before scoring; 0:
             the running statistics of training.
-        kmmd_samples: of the generated images, the first so many count for KMMD; 0: all.
-        checkpoint: the checkpoint of a run that the protocol is about; "": any.
-        resize: how images come to the feature network's size.
+        kmmd_samples: Kmmd samples of the generated images, the first so many count for KMMD; 0:
+            all.
+        checkpoint: The checkpoint of a run that the protocol is about; "": any.
+        resize: How images come to the feature network's size.
     """
 
     name: str
@@ -83,7 +84,7 @@ class Protocol:
         """The same with other values, the ones that do change something told in the name.
 
         Args:
-            values: fields by name, but `name`, `base` and `resize`; None leaves a field as it is.
+            values: Fields by name, but `name`, `base` and `resize`; None leaves a field as it is.
         """
         given = {field: value for field, value in values.items() if value is not None}
         new = {field: value for field, value in given.items() if value != getattr(self, field)}
@@ -117,9 +118,9 @@ def get_protocol(name: str, evaluation: EvaluationConfig) -> Protocol:
     """The protocol of a name.
 
     Args:
-        name: a named protocol; `run` or "" is what `evaluation` says. A named one takes nothing
+        name: A named protocol; `run` or "" is what `evaluation` says. A named one takes nothing
             from `evaluation`.
-        evaluation: the values of the protocol `run`.
+        evaluation: The values of the protocol `run`.
 
     Raises:
         InputError: unknown name, or values out of range.

@@ -19,7 +19,7 @@ class Samples(Protocol):
 
     Attributes:
         labels: int32 [n].
-        class_names: what the labels stand for.
+        class_names: What the labels stand for.
     """
 
     labels: np.ndarray

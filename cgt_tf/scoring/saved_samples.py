@@ -51,8 +51,8 @@ def saved(samples: Samples, directory: str) -> Iterator[Samples]:
     score the same.
 
     Args:
-        samples: what is scored.
-        directory: a new or empty one; "" writes nothing.
+        samples: What is scored.
+        directory: A new or empty one; "" writes nothing.
 
     Raises:
         InputError: files are there already, or a class name cannot name a folder.

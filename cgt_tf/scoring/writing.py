@@ -16,9 +16,9 @@ def write(scores: Scores, output: Path | None, run: RunDir | None = None) -> lis
     """Writes eval.json, the picture beside it, and TensorBoard scalars of a run.
 
     Args:
-        scores: what to write.
-        output: the JSON file; None is `eval.json` of the run, and nothing without a run.
-        run: its events get the scalars `evaluation/<protocol>/<name>`.
+        scores: What to write.
+        output: The JSON file; None is `eval.json` of the run, and nothing without a run.
+        run: Its events get the scalars `evaluation/<protocol>/<name>`.
 
     Returns:
         The files written.

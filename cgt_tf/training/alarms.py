@@ -12,10 +12,10 @@ LOGIT_GAP = "d_gap"
 class LogitGap:
     """Mean D(real) - mean D(fake) of the steps since the last evaluation.
 
-    A gap that keeps growing is a discriminator that tells its few real images by heart.
+    A gap that keeps growing is a discriminator that has memorised its few real images.
 
     Args:
-        records: the lines of `stats.jsonl` so far, so that a resumed run goes on counting.
+        records: The lines of `stats.jsonl` so far, so that a resumed run goes on counting.
     """
 
     def __init__(self, records: list[dict]):
@@ -54,10 +54,10 @@ def collapse_warnings(
     before a score has improved on the first, unless the first ratio was a healthy one.
 
     Args:
-        scores: of an evaluation, with `VARIANCE_RATIO` where it was asked for: the variance of
-            features within a class, generated over real, mean of the classes.
-        share: the least ratio that is not warned about; 0: none is.
-        earlier: scores of the evaluations before it, the first one first.
+        scores: Scores of an evaluation, with `VARIANCE_RATIO` where it was asked for: the variance
+            of features within a class, generated over real, mean of the classes.
+        share: The least ratio that is not warned about; 0: none is.
+        earlier: Scores of the evaluations before it, the first one first.
     """
     ratio = scores.get(VARIANCE_RATIO)
     if ratio is None or ratio >= share or not _has_left_start([*earlier, scores], share):
@@ -85,7 +85,7 @@ class EarlyStop:
     Must be created in the strategy's scope.
 
     Args:
-        patience: at least 1.
+        patience: At least 1.
 
     Attributes:
         stale: int64 variable, evaluations since the best one; part of the checkpoint, so that a

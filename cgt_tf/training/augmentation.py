@@ -1,10 +1,10 @@
-"""Augmentation in training: the draws of each pass, and the probability that ADA adapts."""
+"""Augmentation in training: the draws of each microbatch, and the probability that ADA adapts."""
 
 import tensorflow as tf
 
 from cgt_tf.config import AugmentationConfig
 from cgt_tf.data import augment
-from cgt_tf.training.draws import PassDraws
+from cgt_tf.training.draws import MicrobatchDraws
 
 
 class AdaptiveProbability:
@@ -13,20 +13,20 @@ class AdaptiveProbability:
 
     The more of D's answers to real images are positive, the more it has overfitted. Every `every`
     steps p moves by one increment towards the target of r, the mean sign of D(real) since the last
-    time; p stays in [0, 1]. The increment is what one pass of B images a step takes from 0 to 1
-    in `ada_kimg` thousand images. With accumulation or several D updates a step there are
+    time; p stays in [0, 1]. With the increment, one microbatch of B images a step takes p from 0 to
+    1 in `ada_kimg` thousand images. With accumulation or several D updates a step there are
     more images, but they are not counted, or few steps would take p to 1; r is the mean over all.
 
     Must be created in the strategy's scope.
 
     Args:
-        config: of the run.
-        batch_size: B, images of one pass over all replicas.
+        config: Config of the run.
+        batch_size: B, images of one microbatch over all replicas.
 
     Attributes:
-        probability: p, float32 variable, 0 at the start.
-        mean_sign: r at the last change, float32 variable.
-        variables: all to be saved, by name.
+        probability: P, float32 variable, 0 at the start.
+        mean_sign: R at the last change, float32 variable.
+        variables: All to be saved, by name.
     """
 
     def __init__(self, config: AugmentationConfig, batch_size: int):
@@ -46,8 +46,8 @@ class AdaptiveProbability:
         """Takes in a step; runs in cross-replica context.
 
         Args:
-            step: of training, from 1.
-            sign: mean of sign(D(real)) over the step's images on all replicas.
+            step: Step of training, from 1.
+            sign: Mean of sign(D(real)) over the step's images on all replicas.
         """
         total = self._sum + sign
         mean = total / self._every
@@ -60,23 +60,23 @@ class AdaptiveProbability:
 
 
 class Augmentation:
-    """Callable on the images of a pass; the images themselves where the policy is empty.
+    """Callable on the images of a microbatch; the images themselves where the policy is empty.
 
     Args:
-        config: of the run.
-        adaptive: gives the probability of each operation; None: always applied.
+        config: Config of the run.
+        adaptive: Gives the probability of each operation; None: always applied.
     """
 
     def __init__(self, config: AugmentationConfig, adaptive: AdaptiveProbability | None = None):
         self._policy = config.policy
         self._probability = adaptive.probability if adaptive else None
 
-    def __call__(self, images: tf.Tensor, draws: PassDraws, stream: int) -> tf.Tensor:
-        """Augments this replica's images float32 [B / R, H, W, 3] of a pass.
+    def __call__(self, images: tf.Tensor, draws: MicrobatchDraws, stream: int) -> tf.Tensor:
+        """Augments this replica's images float32 [B / R, H, W, 3] of a microbatch.
 
         Args:
-            draws: of the pass.
-            stream: of the random numbers, see `PassDraws.uniforms`.
+            draws: Draws of the microbatch.
+            stream: Stream of the random numbers, see `MicrobatchDraws.uniforms`.
         """
         if not self._policy:
             return images

@@ -1,4 +1,4 @@
-"""The random numbers of a pass, as a pure function of the seed, the pass and their use.
+"""The random numbers of a microbatch, as a pure function of the seed, the microbatch and their use.
 
 They are drawn for the global batch from a stateless generator and each replica takes its slice: the
 draws do not depend on the number of replicas, no replica repeats another's, and a resumed run draws
@@ -15,9 +15,9 @@ class Draws:
     """Draws of one run.
 
     Args:
-        seed: of the run.
-        batch_size: B, images of one pass over all R replicas.
-        strategy: the `tf.distribute` strategy.
+        seed: Seed of the run.
+        batch_size: B, images of one microbatch over all R replicas.
+        strategy: The `tf.distribute` strategy.
     """
 
     def __init__(self, seed: int, batch_size: int, strategy: tf.distribute.Strategy):
@@ -25,14 +25,14 @@ class Draws:
         self.batch_size = batch_size
         self.replicas = strategy.num_replicas_in_sync
 
-    def of_pass(self, key: tf.Tensor) -> "PassDraws":
-        """The draws of the pass with a key, int64."""
+    def of_microbatch(self, key: tf.Tensor) -> "MicrobatchDraws":
+        """The draws of the microbatch with a key, int64."""
         seed = tf.stack([tf.constant(self._seed, tf.int64), tf.cast(key, tf.int64)])
-        return PassDraws(self, seed)
+        return MicrobatchDraws(self, seed)
 
 
-class PassDraws:
-    """Draws of one pass; its functions must be called in a replica's context."""
+class MicrobatchDraws:
+    """Draws of one microbatch; its functions must be called in a replica's context."""
 
     def __init__(self, draws: Draws, seed: tf.Tensor):
         self._draws = draws
@@ -56,7 +56,7 @@ class PassDraws:
         """This replica's uniform numbers in [0, 1), float32 [B / R, count].
 
         Args:
-            stream: use of the numbers in the pass; different ones are independent.
+            stream: Use of the numbers in the microbatch; different ones are independent.
         """
         seed = tf.random.experimental.stateless_fold_in(self._seed, stream)
         return self._share(tf.random.stateless_uniform([self._draws.batch_size, count], seed))

@@ -23,7 +23,7 @@ class FusedAdam(keras.optimizers.Adam):
         Args:
             gradient: float, in the variable's shape.
             variable: `tf.Variable`.
-            learning_rate: scalar.
+            learning_rate: Scalar.
         """
         count = tf.cast(self.iterations + 1, tf.float32)
         beta_2_power = tf.pow(self.beta_2, count)

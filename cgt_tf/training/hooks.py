@@ -36,7 +36,7 @@ class WeightCheck:
     """Called with a step, raises `DivergedError` that names a weight which is not finite, if any.
 
     Args:
-        state: of the run; its averages are looked at, too.
+        state: State of the run; its EMA is looked at, too.
     """
 
     def __init__(self, state: TrainState):
@@ -46,9 +46,9 @@ class WeightCheck:
             for v in layer.variables
             if "float" in v.dtype
         }
-        if state.average:
-            for network, group in state.average.shadow.items():
-                self._weights |= {f"average of {network} {k}": v for k, v in group.items()}
+        if state.ema:
+            for network, group in state.ema.shadow.items():
+                self._weights |= {f"EMA of {network} {k}": v for k, v in group.items()}
         self._finite = tf.function(self._all_finite, autograph=False)
 
     def _all_finite(self):
@@ -69,10 +69,10 @@ class StepLog:
     each step is then checked on its own, so that the first non-finite one is the one that is named.
 
     Args:
-        run: opened, with the statistics of the steps before this one alone.
-        writer: of the TensorBoard events.
-        story: told of scores and warnings.
-        collapse_share: least variance ratio without a warning, see `collapse_warnings`.
+        run: Opened, with the statistics of the steps before this one alone.
+        writer: Writer of the TensorBoard events.
+        story: Told of scores and warnings.
+        collapse_share: Least variance ratio without a warning, see `collapse_warnings`.
     """
 
     def __init__(self, run: RunDir, writer, story: Story, collapse_share: float = 0.0):
@@ -89,8 +89,8 @@ class StepLog:
         """Goes over to a stage.
 
         Args:
-            images_per_step: training images that its step takes.
-            stage: its name, which its records then have; None in runs of one stage.
+            images_per_step: Training images that its step takes.
+            stage: Its name, which its records then have; None in runs of one stage.
         """
         self._images_per_step = images_per_step
         self._stage = {"stage": stage} if stage else {}
@@ -154,9 +154,9 @@ class Checkpoints:
     """Writes, finds and thins out the checkpoints of a run: the last two, the best three.
 
     Args:
-        run: opened.
-        state: of the run.
-        provenance: of the run, as JSON.
+        run: Opened.
+        state: State of the run.
+        provenance: Provenance of the run, as JSON.
     """
 
     LAST, BEST = 2, 3
@@ -197,7 +197,7 @@ class Checkpoints:
     def complete(self) -> None:
         """Writes the training's state, which makes the checkpoint complete; all workers take part.
 
-        The networks hold their own values again, not their averages.
+        The networks hold their own values again, not their EMA.
         """
         with self._removed_on_failure():
             self._state.checkpoint.write(str(self._path))

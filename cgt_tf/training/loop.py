@@ -17,7 +17,7 @@ from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.training.hooks import Checkpoints, DivergedError, StepLog, WeightCheck
 from cgt_tf.training.sample_grid import SampleGrid
 from cgt_tf.training.state import TrainState
-from cgt_tf.training.step import StageStep, batches_per_step, passes_per_step
+from cgt_tf.training.step import StageStep, batches_per_step, microbatches_per_step
 from cgt_tf.training.stopping import StoppedError, StopSignals
 from cgt_tf.training.story import Story
 
@@ -32,28 +32,28 @@ class Span:
     """Where a stage lies in a run.
 
     Attributes:
-        stage: the stage.
-        first, last: steps of the run before it and at its end.
-        first_pass, first_batch: passes and batches of training images before it.
-        several: whether the run has other stages.
+        stage: The stage.
+        first, last: Steps of the run before it and at its end.
+        first_microbatch, first_batch: Microbatches and batches of training images before it.
+        several: Whether the run has other stages.
     """
 
     stage: Stage
     first: int
     last: int
-    first_pass: int
+    first_microbatch: int
     first_batch: int
     several: bool
 
 
 def spans_of(stages: tuple[Stage, ...]) -> list[Span]:
     """The stages one after the other."""
-    spans, step, passes, batches = [], 0, 0, 0
+    spans, step, microbatches, batches = [], 0, 0, 0
     for stage in stages:
         last = step + stage.steps
-        spans.append(Span(stage, step, last, passes, batches, len(stages) > 1))
+        spans.append(Span(stage, step, last, microbatches, batches, len(stages) > 1))
         step = last
-        passes += stage.steps * passes_per_step(stage)
+        microbatches += stage.steps * microbatches_per_step(stage)
         batches += stage.steps * batches_per_step(stage)
     return spans
 
@@ -63,18 +63,18 @@ class TrainingRun:
     """All stages of a method, ready to go.
 
     Args:
-        config: validated.
-        run: opened run directory.
-        strategy: the `tf.distribute` strategy; the networks were built in its scope.
-        method: gives the stages.
-        networks: to train.
-        data: the few-shot training images.
-        evaluate: called on the schedule of `config.evaluation`, or None.
+        config: Validated.
+        run: Opened run directory.
+        strategy: The `tf.distribute` strategy; the networks were built in its scope.
+        method: Gives the stages.
+        networks: To train.
+        data: The few-shot training images.
+        evaluate: Called on the schedule of `config.evaluation`, or None.
 
     Attributes:
-        spans: the stages.
-        state: of the run.
-        extended: what samples are drawn from, as of the last sample, score or checkpoint.
+        spans: The stages.
+        state: State of the run.
+        extended: What samples are drawn from, as of the last sample, score or checkpoint.
     """
 
     config: Config
@@ -89,7 +89,7 @@ class TrainingRun:
         with self.strategy.scope():
             self.method.prepare(self.networks, self.data)
             stages = self.method.stages(self.networks)
-            self.state = TrainState(self.networks, stages, self.config, self.method.averaged)
+            self.state = TrainState(self.networks, stages, self.config, self.method.ema_networks)
             self.extended = self.method.extended(self.networks)
         self.spans = spans_of(stages)
         if self.config.training.ramp_end > self.spans[-1].last:
@@ -114,14 +114,14 @@ class TrainingRun:
         with self.strategy.scope():
             self.state.hold_frozen_kernels()
         return StageStep(
-            self.strategy, self.state, span.stage, self.config, span.first, span.first_pass
+            self.strategy, self.state, span.stage, self.config, span.first, span.first_microbatch
         )
 
     def train(self, signals: StopSignals | None = None) -> TrainState:
         """Runs from the newest sound checkpoint to the last stage's last step.
 
         Args:
-            signals: asked after each step; None: nothing stops the run.
+            signals: Asked after each step; None: nothing stops the run.
 
         Raises:
             StoppedError: a signal was received; the step is saved.
@@ -130,7 +130,7 @@ class TrainingRun:
         writer = tf.summary.create_file_writer(str(self.run.events))
         provenance = {
             "run": self.run.path.name,
-            "generator_average": self.config.training.ema_decay,
+            "ema_decay": self.config.training.ema_decay,
             "config": to_dict(self.config),
         }
         checkpoints = Checkpoints(self.run, self.state, provenance)
@@ -186,8 +186,8 @@ class TrainingRun:
         if start == span.first and stage.begin:
             with self.strategy.scope():
                 stage.begin()
-                if self.state.average:
-                    self.state.average.start_over()
+                if self.state.ema:
+                    self.state.ema.start_over()
         count = batches_per_step(stage)
         batches = self.batches(span, start)
         step_function = self.make_step(span)
@@ -257,7 +257,7 @@ class _Around:
         if not (sampled or scored or saved):
             return
         self.check_weights(step)
-        with run.state.averaged():
+        with run.state.holding_ema():
             run.extended.refresh()
             if sampled:
                 self.grid.save(run.sample, step)
@@ -273,9 +273,9 @@ class _Around:
 
     def _samples(self, stage: Stage) -> bool:
         """Whether a stage changes what samples look like."""
-        averaged = set(self.training.method.averaged)
+        with_ema = set(self.training.method.ema_networks)
         trained = {part.network for phase in stage.phases for part in phase.trained}
-        return bool(averaged & trained)
+        return bool(with_ema & trained)
 
     def _scores(self, step: int, stage: Stage) -> bool:
         training = self.training.config.training

@@ -1,4 +1,4 @@
-"""What changes with the step: learning rates, and the decay of averages."""
+"""What changes with the step: learning rates, and the decay of the EMA."""
 
 import keras
 import tensorflow as tf
@@ -53,11 +53,11 @@ def learning_rate(adam: Adam) -> float | keras.optimizers.schedules.LearningRate
     return adam.learning_rate
 
 
-def average_decay(step, decay: float, start: int, rampup: bool) -> tf.Tensor:
-    """Share of an average that is kept at a step; float32.
+def ema_decay_at(step, decay: float, start: int, rampup: bool) -> tf.Tensor:
+    """Share of the EMA that is kept at a step; float32.
 
-    Before `start` 0: the average is the value itself. From there `decay`; with `rampup` at most
-    (1 + t) / (10 + t) after t steps, so that a short run is not averaged with its beginning (as
+    Before `start` 0: the EMA is the value itself. From there `decay`; with `rampup` at most
+    (1 + t) / (10 + t) after t steps, so that a short run's EMA does not hold its beginning (as
     `tf.train.ExponentialMovingAverage` has it with `num_updates`).
     """
     kept = tf.constant(decay, tf.float32)

@@ -27,8 +27,8 @@ def selfcheck(config: Config) -> tuple[list[str], bool]:
     """What was computed where, and whether both agree.
 
     Args:
-        config: whose `training.strategy` and `training.precision` are checked, the latter against
-            float32; nothing else of it is used.
+        config: Only its `training.strategy` and `training.precision` are checked, the latter
+            against float32.
 
     Returns:
         Lines to print, and whether the differences are within `TOLERANCES`.

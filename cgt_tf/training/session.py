@@ -29,12 +29,12 @@ class Session:
     """What a training works with.
 
     Attributes:
-        config: validated.
-        strategy: that the networks were built under.
-        method: of the config.
-        networks: that the method built for the classes of the images.
-        train_images, heldout: see `data.few_shot.load_data`.
-        sources: the GANs that are transferred.
+        config: Validated.
+        strategy: Strategy that the networks were built under.
+        method: Method of the config.
+        networks: Networks that the method built for the classes of the images.
+        train_images, heldout: See `data.few_shot.load_data`.
+        sources: The GANs that are transferred.
     """
 
     config: Config
@@ -66,8 +66,8 @@ class Session:
         """Trains in a run's directory; goes on from its newest checkpoint where there is one.
 
         Args:
-            workdir: new, or that of the run.
-            evaluate: scores on the schedule of the config, or None.
+            workdir: New, or that of the run.
+            evaluate: Scores on the schedule of the config, or None.
 
         Raises:
             InputError: the directory is another run's, or in use.

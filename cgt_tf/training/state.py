@@ -1,4 +1,4 @@
-"""Everything a resumed run needs: networks, optimizers, averages, the step."""
+"""Everything a resumed run needs: networks, optimizers, their EMA, the step."""
 
 import contextlib
 from collections.abc import Iterable
@@ -16,23 +16,23 @@ from cgt_tf.runs import checkpoints
 from cgt_tf.training.alarms import EarlyStop
 from cgt_tf.training.augmentation import AdaptiveProbability
 from cgt_tf.training.fused_adam import FusedAdam
-from cgt_tf.training.schedules import Scaled, average_decay, learning_rate
+from cgt_tf.training.schedules import Scaled, ema_decay_at, learning_rate
 
 
-class Average:
+class Ema:
     """Exponential moving average of networks' changing variables, statistics included.
 
-    Built after a method has put its initial values in place, so that the average starts from them.
-    Frozen variables are left out: they have nothing to average.
+    Built after a method has put its initial values in place, so that the EMA starts from them.
+    Frozen variables are left out: they do not change.
 
     Args:
         variables: Keras variables by network, the trained ones and the non-trainable ones.
-        decay: share of the old average kept each step.
-        start: up to this step the average follows the variables exactly.
-        rampup: let the decay grow from there, see `average_decay`.
+        decay: Share of the EMA that is kept each step.
+        start: Up to this step the EMA follows the variables exactly.
+        rampup: Let the decay grow from there, see `ema_decay_at`.
 
     Attributes:
-        shadow: the averages, by network and variable.
+        shadow: The EMA, by network and variable.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Average:
         self._rampup = rampup
         self.shadow = {
             network: {
-                name: tf.Variable(value, trainable=False, name="average")
+                name: tf.Variable(value, trainable=False, name="ema")
                 for name, value in group.items()
             }
             for network, group in self._live.items()
@@ -55,19 +55,19 @@ class Average:
             yield from zip(group.values(), self.shadow[network].values(), strict=True)
 
     def update(self, step) -> None:
-        """Moves the averages towards the present values; runs in cross-replica context."""
-        keep = average_decay(step, self._decay, self._start, self._rampup)
+        """Moves the EMA towards the present values; runs in cross-replica context."""
+        keep = ema_decay_at(step, self._decay, self._start, self._rampup)
         for live, shadow in self._pairs():
             shadow.assign_add((1.0 - keep) * (live - shadow))
 
     def start_over(self) -> None:
-        """Sets the averages to the present values."""
+        """Sets the EMA to the present values."""
         for live, shadow in self._pairs():
             shadow.assign(live)
 
     @contextlib.contextmanager
     def swapped(self):
-        """Inside, the networks hold their averages; afterwards their own values, bit for bit."""
+        """Inside, the networks hold their EMA; afterwards their own values, bit for bit."""
         own = [(live, tf.identity(live)) for live, _ in self._pairs()]
         for live, shadow in self._pairs():
             live.assign(shadow)
@@ -82,12 +82,12 @@ class PhaseOptimizer:
     """The optimizers of a phase, one for each kind of its trained variables.
 
     Args:
-        phase: of the run.
-        networks: of the run.
-        scale: variable that all learning rates are multiplied by.
+        phase: Phase of the run.
+        networks: Networks of the run.
+        scale: Variable that all learning rates are multiplied by.
 
     Attributes:
-        variables: all trained Keras variables, in order.
+        variables: All trained Keras variables, in order.
     """
 
     def __init__(self, phase: Phase, networks: Networks, scale: tf.Variable):
@@ -135,19 +135,20 @@ class PhaseOptimizer:
 
 
 class TrainState:
-    """Networks, optimizers, averages and step of a run, over all its stages, as one checkpoint.
+    """Networks, optimizers, EMA and step of a run, over all its stages, as one checkpoint.
 
     Must be created in the strategy's scope, after the method has built and prepared the networks.
 
     Attributes:
-        networks: of the run.
+        networks: Networks of the run.
         step: int64 variable, steps done over all stages.
         optimizers: `PhaseOptimizer` by the name of the phase.
-        average: of the networks that samples are made with, or None where `ema_decay` is 0.
-        best_score: of the evaluations so far, by `evaluation.best`; None before the first.
+        ema: EMA of the networks that samples are made with, or None where `ema_decay` is 0.
+        best_score: Best score of the evaluations so far, by `evaluation.best`; None before the
+            first.
         rate_scale: float32 variable that all learning rates are multiplied by, 1 at first.
         adaptive: ADA's probability, or None where it is off.
-        early_stop: counts evaluations without a better score, or None where it is off.
+        early_stop: Counts evaluations without a better score, or None where it is off.
     """
 
     def __init__(
@@ -155,7 +156,7 @@ class TrainState:
         networks: Networks,
         stages: tuple[Stage, ...],
         config: Config,
-        averaged: tuple[str, ...] = ("generator",),
+        ema_networks: tuple[str, ...] = ("generator",),
     ):
         self.networks = networks
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
@@ -164,16 +165,14 @@ class TrainState:
         self.rate_scale = tf.Variable(1.0, trainable=False, name="rate_scale")
         self.optimizers = _optimizers(networks, stages, self.rate_scale)
         training, augmentation = config.training, config.augmentation
-        self.adaptive = self.early_stop = self.average = None
+        self.adaptive = self.early_stop = self.ema = None
         if augmentation.adaptive:
             self.adaptive = AdaptiveProbability(augmentation, training.batch_size)
         if training.early_stop:
             self.early_stop = EarlyStop(training.early_stop)
         if training.ema_decay:
-            changing = {name: self._changing(name) for name in averaged}
-            self.average = Average(
-                changing, training.ema_decay, training.ema_start, training.ema_rampup
-            )
+            changing = {name: self._changing(name) for name in ema_networks}
+            self.ema = Ema(changing, training.ema_decay, training.ema_start, training.ema_rampup)
         self.checkpoint = tf.train.Checkpoint(**self._parts())
 
     def _changing(self, network: str) -> list:
@@ -192,8 +191,8 @@ class TrainState:
             },
             "optimizers": {name: o.checkpoint_parts() for name, o in self.optimizers.items()},
         }
-        if self.average:
-            parts[checkpoints.AVERAGE] = self.average.shadow
+        if self.ema:
+            parts[checkpoints.EMA] = self.ema.shadow
         if self.adaptive:
             parts["adaptive"] = self.adaptive.variables
         if self.early_stop:
@@ -211,9 +210,9 @@ class TrainState:
             if id(layer.kernel) not in trained and not layer.spectral_norm:
                 layer.hold()
 
-    def averaged(self):
-        """Context in which the networks hold their averages (themselves where none are kept)."""
-        return self.average.swapped() if self.average else contextlib.nullcontext()
+    def holding_ema(self):
+        """Context in which the networks hold their EMA (themselves where none are kept)."""
+        return self.ema.swapped() if self.ema else contextlib.nullcontext()
 
     def note_scores(self, scores: dict[str, float]) -> None:
         """Takes in the scores of an evaluation: the best one, and how long ago it was."""

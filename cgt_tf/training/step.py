@@ -1,7 +1,7 @@
 """One training step: the phases of a stage in turn; one `tf.function` under the strategy.
 
-Every pass has a key of its own, which its random numbers depend on; see `training.draws`. Passes of
-one update are a loop in the graph, whose gradients add up replica by replica.
+Every microbatch has a key of its own, which its random numbers depend on; see `training.draws`.
+Those of one update are a loop in the graph, whose gradients add up replica by replica.
 """
 
 import tensorflow as tf
@@ -9,7 +9,7 @@ import tensorflow as tf
 from cgt_tf.config import Config
 from cgt_tf.data.pipeline import to_float
 from cgt_tf.methods.adversarial import D_SIGN
-from cgt_tf.methods.phases import Pass, Phase, Stage
+from cgt_tf.methods.phases import Microbatch, Phase, Stage
 from cgt_tf.networks.weights import variable_name
 from cgt_tf.training.augmentation import Augmentation
 from cgt_tf.training.draws import Draws
@@ -21,24 +21,24 @@ _MOST_SCALARS = 64
 
 def batches_per_step(stage: Stage) -> int:
     """Batches of training images that a step of a stage takes."""
-    return sum(phase.updates * phase.passes for phase in stage.phases if phase.images)
+    return sum(phase.updates * phase.microbatches for phase in stage.phases if phase.images)
 
 
-def passes_per_step(stage: Stage) -> int:
-    """Passes of a step of a stage, with and without training images."""
-    return sum(phase.updates * phase.passes for phase in stage.phases)
+def microbatches_per_step(stage: Stage) -> int:
+    """Microbatches of a step of a stage, with and without training images."""
+    return sum(phase.updates * phase.microbatches for phase in stage.phases)
 
 
 class StageStep:
     """Callable on the list of image batches of one step; returns float32 scalars by name.
 
     Args:
-        strategy: the `tf.distribute` strategy.
-        state: created in the strategy's scope.
-        stage: whose phases are run.
-        config: the run's config.
-        first_step: steps of the stages before.
-        first_pass: passes of the stages before.
+        strategy: The `tf.distribute` strategy.
+        state: Created in the strategy's scope.
+        stage: Stage whose phases are run.
+        config: The run's config.
+        first_step: Steps of the stages before.
+        first_microbatch: Microbatches of the stages before.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class StageStep:
         stage: Stage,
         config: Config,
         first_step: int = 0,
-        first_pass: int = 0,
+        first_microbatch: int = 0,
     ):
         self._strategy = strategy
         self._state = state
         self._stage = stage
-        self._first_step, self._first_pass = first_step, first_pass
+        self._first_step, self._first_microbatch = first_step, first_microbatch
         self._draws = Draws(config.seed, config.training.batch_size, strategy)
         self._augmentation = Augmentation(config.augmentation, state.adaptive)
         self._run = tf.function(self._step, autograph=False)
@@ -70,15 +70,15 @@ class StageStep:
     def _step(self, batches):
         state, scalars = self._state, {}
         done = state.step - self._first_step
-        key = self._first_pass + done * passes_per_step(self._stage)
+        key = self._first_microbatch + done * microbatches_per_step(self._stage)
         for phase in self._stage.phases:
-            count = phase.updates * phase.passes
+            count = phase.updates * phase.microbatches
             taken, batches = (batches[:count], batches[count:]) if phase.images else ((), batches)
             scalars |= self._phase(phase, taken, key, done)
             key += count
         state.step.assign_add(1)
-        if state.average:
-            state.average.update(state.step)
+        if state.ema:
+            state.ema.update(state.step)
         if state.adaptive and D_SIGN in scalars:
             state.adaptive.update(state.step, scalars[D_SIGN])
             scalars["ada_probability"] = tf.identity(state.adaptive.probability)
@@ -92,9 +92,9 @@ class StageStep:
         def run():
             totals = []
             for i in range(phase.updates):
-                first = i * phase.passes
+                first = i * phase.microbatches
                 update = done // phase.every * phase.updates + i
-                taken = batches[first : first + phase.passes]
+                taken = batches[first : first + phase.microbatches]
                 totals.append(self._update(phase, taken, first_key + first, update, names))
             return tf.add_n(totals) / phase.updates
 
@@ -108,9 +108,9 @@ class StageStep:
         """One update; returns its scalars float32 [_MOST_SCALARS] and enters their names."""
 
         def one(batch, key):
-            return self._pass(phase, batch, key, update, names)
+            return self._microbatch(phase, batch, key, update, names)
 
-        if phase.passes == 1:
+        if phase.microbatches == 1:
             batch = batches[0] if batches else None
             totals = self._strategy.run(one, args=(batch, first_key))
         else:
@@ -121,7 +121,7 @@ class StageStep:
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, scalars, axis=None)
 
     def _loop(self, phase: Phase, batches, first_key, one):
-        """The sums of `one` over the passes of an update, as a loop in the graph."""
+        """The sums of `one` over the microbatches of an update, as a loop in the graph."""
         strategy = self._strategy
         variables = self._state.optimizers[phase.name].variables
         stacked = strategy.run(_stacked, args=(batches,)) if batches else None
@@ -138,17 +138,17 @@ class StageStep:
             return i + 1, strategy.run(added, args=(i, totals, stacked))
 
         start = (tf.constant(0, tf.int64), strategy.run(zeros))
-        return tf.while_loop(lambda i, _: i < phase.passes, body, start)[1]
+        return tf.while_loop(lambda i, _: i < phase.microbatches, body, start)[1]
 
-    def _pass(self, phase: Phase, batch, key, update, names: list[str]):
-        """Gradients of a replica's share of a pass, and its scalars; runs in a replica's context.
+    def _microbatch(self, phase: Phase, batch, key, update, names: list[str]):
+        """Gradients of a replica's share of a microbatch, and its scalars; in a replica's context.
 
-        Replicas and passes are summed, so each takes its share of the mean.
+        Replicas and microbatches are summed, so each takes its share of the mean.
         """
-        state, share = self._state, 1.0 / (phase.passes * self._strategy.num_replicas_in_sync)
+        state, share = self._state, 1.0 / (phase.microbatches * self._strategy.num_replicas_in_sync)
         images, labels, indices = batch or (None, None, None)
-        draws = self._draws.of_pass(key)
-        given = Pass(
+        draws = self._draws.of_microbatch(key)
+        given = Microbatch(
             networks=state.networks,
             step=state.step,
             update=update,
@@ -180,7 +180,7 @@ class StageStep:
         names[:] = scalars
         shares = [tf.cast(value, tf.float32) * share for value in scalars.values()]
         padded = tf.pad(tf.stack(shares), [[0, _MOST_SCALARS - len(shares)]])
-        # Dense, so that the moments of a row that this pass does not see fall too.
+        # Dense, so that the moments of a row that this microbatch does not see fall too.
         return [tf.convert_to_tensor(gradient) for gradient in gradients], padded
 
 

@@ -13,8 +13,8 @@ class StoppedError(RuntimeError):
     """A run that was asked to stop, after its step was saved.
 
     Attributes:
-        signum: the signal.
-        step: that is saved.
+        signum: The signal.
+        step: Step that is saved.
     """
 
     def __init__(self, signum: int, step: int):
@@ -28,7 +28,7 @@ class StopSignals:
     Only in a process' main thread, as Python has it.
 
     Attributes:
-        received: the signal's number, 0 before it.
+        received: The signal's number, 0 before it.
     """
 
     def __init__(self):
@@ -54,8 +54,8 @@ class StopSignals:
         """The signal that this process received, or another worker of the strategy; 0: none.
 
         Args:
-            strategy: of the run.
-            together: whether all workers ask at this step; several machines only stop at one of
+            strategy: Strategy of the run.
+            together: Whether all workers ask at this step; several machines only stop at one of
                 these, so that all save the same step.
         """
         if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):

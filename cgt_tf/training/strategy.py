@@ -15,7 +15,7 @@ def create_strategy(name: str, batch_size: int) -> tf.distribute.Strategy:
         name: `one_device` (the first GPU, else the CPU), `mirrored` (all GPUs, else all logical CPU
             devices), `multi_worker` (machines as `TF_CONFIG` lists them), or `auto` (`mirrored`
             where there are several GPUs, else `one_device`).
-        batch_size: images of one pass over all replicas; must divide among them; 0: any.
+        batch_size: Images of one microbatch over all replicas; must divide among them; 0: any.
     """
     if name == "multi_worker":
         _check_tf_config(os.environ.get("TF_CONFIG", ""))

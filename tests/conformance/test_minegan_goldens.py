@@ -270,7 +270,7 @@ def test_the_discriminators_phase(name, networks):
                 )
 
 
-def generator_pass(name, networks):
+def generator_microbatch(name, networks):
     data, (miner, generator, discriminator) = golden(name), networks
     loss_of = AdversarialLoss("softplus", "unconditional")
     with tf.GradientTape(persistent=True) as tape:
@@ -283,7 +283,7 @@ def generator_pass(name, networks):
 @both
 def test_the_miners_phase(name, networks):
     data, miner = golden(name), networks[0]
-    tape, outputs, loss = generator_pass(name, networks)
+    tape, outputs, loss = generator_microbatch(name, networks)
     assert_close(outputs[1]["unconditional"], data["Gphase1/D_fake"])
     assert_close(loss, data["Gphase1/G_loss"])
     found = miner_gradients(tape, loss, miner)
@@ -305,7 +305,7 @@ def test_the_miners_phase(name, networks):
 @both
 def test_the_joint_phase(name, networks):
     data, (miner, generator, _) = golden(name), networks
-    tape, outputs, loss = generator_pass(name, networks)
+    tape, outputs, loss = generator_microbatch(name, networks)
     assert_close(outputs[1]["unconditional"], data["Gphase2/D_fake"])
     assert_close(loss, data["Gphase2/G_loss"])
     assert_sums_equal(name, "Gphase2", "M", miner_gradients(tape, loss, miner))

@@ -102,7 +102,7 @@ def test_images(name, file, key):
     assert_images_equal(images, data[key])
 
 
-def test_the_averaged_generator_is_another_one(name):
+def test_the_ema_is_another_one(name):
     data = golden(name)
     images, _ = network(name, "G")(data["z"], labels(data["y"]))
     with pytest.raises(AssertionError):

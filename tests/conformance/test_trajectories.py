@@ -18,7 +18,7 @@ MOVED_RTOL = 2e-3
 # Case -> why it was recorded again.
 INTENDED = {
     "ramp": "the generator's classes are blended in from their mean, no longer from offsets of 0",
-    "warm_up": "a stage like any other, so its draws are keyed by the run's passes and images",
+    "warm_up": "a stage like any other, its draws are keyed by the run's microbatches and images",
     "d_steps_4": "what D's updates of a step report is their mean, no longer the last one's",
 }
 # Cases of the default run, which between them meet every kind of update; the others are slow.

@@ -223,7 +223,7 @@ def make_config(fields: dict):
 
 
 def train(fields: dict, workdir: Path, resumed: bool) -> tuple[dict, dict, dict]:
-    """Values of all variables before and after, by name, and the draws of the first passes."""
+    """Values of all variables before and after, by name, and draws of the first microbatches."""
     from cgt_tf.networks.weights import variable_name
     from cgt_tf.runs.run_dir import RunDir
     from cgt_tf.training.loop import TrainingRun
@@ -244,7 +244,7 @@ def train(fields: dict, workdir: Path, resumed: bool) -> tuple[dict, dict, dict]
         for label, network in training.networks.named.items():
             for v in network.variables:
                 found[f"{label}/{variable_name(v)}"] = v.numpy()
-        for label, group in training.state.average.shadow.items():
+        for label, group in training.state.ema.shadow.items():
             for name, shadow in group.items():
                 found[f"average/{label}/{name}"] = shadow.numpy()
         return found
@@ -275,7 +275,7 @@ def train(fields: dict, workdir: Path, resumed: bool) -> tuple[dict, dict, dict]
 
 
 def draws(training) -> dict:
-    """Images, labels, latents and generated labels of the first passes, of the global batch."""
+    """Images, labels, latents and generated labels of the first microbatches of all replicas."""
     import tensorflow as tf
 
     from cgt_tf.data.pipeline import index_stream
@@ -290,7 +290,9 @@ def draws(training) -> dict:
     for key, (images, labels) in enumerate(stream.take(3)):
         with strategy.scope():
             z, fake = strategy.run(
-                lambda key=key: drawn.of_pass(tf.constant(key, tf.int64)).latents(8, len(NAMES))
+                lambda key=key: drawn.of_microbatch(tf.constant(key, tf.int64)).latents(
+                    8, len(NAMES)
+                )
             )
         rows.append(
             {
@@ -300,7 +302,7 @@ def draws(training) -> dict:
                 "fake_labels": fake.numpy().tolist(),
             }
         )
-    return {"passes": rows}
+    return {"microbatches": rows}
 
 
 def compute(cases: list[str], directory: Path, resumed: bool = False) -> dict:

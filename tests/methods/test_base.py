@@ -59,7 +59,7 @@ def test_no_patterns_select_nothing(variables):
 def test_defaults_train_everything_once_a_step_without_penalties():
     assert Trained("generator", Adam(learning_rate=0.1)).patterns == (".*",)
     phase = Phase("all", (), lambda p: Terms({}))
-    assert (phase.every, phase.updates, phase.passes, phase.images) == (1, 1, 1, True)
+    assert (phase.every, phase.updates, phase.microbatches, phase.images) == (1, 1, 1, True)
     assert phase.loss(None).reported == {}
     assert Stage("all", 3, (phase,)).begin is None
 

@@ -1,4 +1,4 @@
-"""BSA: the loss's parts, what is trained at which step size, learning, resume, folding."""
+"""BSA: the loss's parts, what is trained at which learning rate, learning, resume, folding."""
 
 import functools
 
@@ -16,7 +16,7 @@ from cgt_tf.errors import InputError
 from cgt_tf.methods.base import DataSpec
 from cgt_tf.methods.bsa import BSA
 from cgt_tf.methods.perceptual import load_feature_maps
-from cgt_tf.methods.phases import Pass
+from cgt_tf.methods.phases import Microbatch
 from cgt_tf.methods.reconstruction import earth_mover_distance
 from cgt_tf.methods.registry import create_config, validate
 from cgt_tf.methods.scaled_dense import ScaledDense
@@ -91,7 +91,7 @@ def phase_of(method, gan):
 
 def loss_of(method, gan, images, labels, indices, draws):
     """What the phase makes of a pass."""
-    given = Pass(
+    given = Microbatch(
         networks=gan,
         step=0,
         update=0,
@@ -389,7 +389,7 @@ def test_a_checkpoint_is_read_without_source_and_images(tmp_path):
     snapshot = open_snapshot(str(tmp_path / "run"), "2")
     assert snapshot.gan.discriminator is None
     assert snapshot.gan.class_names == ["x", "y", "z"]
-    with training.state.averaged():
+    with training.state.holding_ema():
         expected = values(training.method.extended(training.networks).generator)
     read = values(snapshot.gan.generator)
     assert read.keys() == expected.keys()

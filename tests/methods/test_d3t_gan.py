@@ -20,7 +20,7 @@ from cgt_tf.methods.d3t_gan import D3TGAN
 from cgt_tf.methods.distillation import drift
 from cgt_tf.methods.feature_transfer import FeatureTransfer, Reconstructions, TransferSettings
 from cgt_tf.methods.inversion import Codes, embeds
-from cgt_tf.methods.phases import Pass
+from cgt_tf.methods.phases import Microbatch
 from cgt_tf.networks.gan import Gan, create_discriminator
 from cgt_tf.networks.weights import variable_name
 from cgt_tf.runs.handles import load_source
@@ -231,9 +231,9 @@ def test_reconstructions_are_drawn_of_the_same_class_and_all_of_it():
     assert int(teacher.draw(np.array([2]), np.array([1.0], np.float32))[0]) == 5
 
 
-def pass_of(networks, images=None, step=0):
-    draws = Draws(0, 4, tf.distribute.get_strategy()).of_pass(tf.constant(5, tf.int64))
-    return Pass(
+def microbatch_of(networks, images=None, step=0):
+    draws = Draws(0, 4, tf.distribute.get_strategy()).of_microbatch(tf.constant(5, tf.int64))
+    return Microbatch(
         networks=networks,
         step=tf.constant(step, tf.int64),
         update=tf.constant(0, tf.int64),
@@ -286,7 +286,8 @@ def test_the_generators_term_compares_equal_classes():
         ("decayed", dataclasses.replace(base, decay_from=2, decay_steps=8), 4),
     ):
         transfer = FeatureTransfer(tiny_source(FORM), settings)
-        terms[name] = float(transfer.generator_terms(pass_of(spied, step=step), judged)["mmd"])
+        microbatch = microbatch_of(spied, step=step)
+        terms[name] = float(transfer.generator_terms(microbatch, judged)["mmd"])
     assert terms["twice"] == pytest.approx(2 * terms["plain"])
     assert terms["decayed"] == pytest.approx(0.75 * terms["plain"])
     assert terms["kappa"] != pytest.approx(terms["plain"], rel=1e-3)
@@ -294,7 +295,7 @@ def test_the_generators_term_compares_equal_classes():
     numbers = ops.convert_to_numpy(teacher.numbers)[ops.convert_to_numpy(rows)]
     np.testing.assert_array_equal(numbers % 3, wanted)
     off = FeatureTransfer(tiny_source(FORM), dataclasses.replace(base, lambda_g=0.0))
-    assert off.generator_terms(pass_of(spied), judged) == {}
+    assert off.generator_terms(microbatch_of(spied), judged) == {}
 
 
 def test_features_of_the_source_discriminator_let_gradients_through():
@@ -310,7 +311,7 @@ def test_features_of_the_source_discriminator_let_gradients_through():
         generated = networks.generator(z, labels)
         tape.watch(generated[0])
         judged = Judged(labels, z, generated, ())
-        given = pass_of(dataclasses.replace(networks, teachers=teachers))
+        given = microbatch_of(dataclasses.replace(networks, teachers=teachers))
         term = transfer.generator_terms(given, judged)["mmd"]
     assert float(tf.reduce_max(tf.abs(tape.gradient(term, generated[0])))) > 0
 
@@ -331,7 +332,7 @@ def test_distillation_is_of_the_augmented_images_and_the_trunk(logit):
     table = networks.discriminator.class_projection.kernel
     with tf.GradientTape() as tape:
         judged = judged._replace(judged=networks.discriminator(seen, both))
-        terms = transfer.discriminator_terms(pass_of(networks, real), judged)
+        terms = transfer.discriminator_terms(microbatch_of(networks, real), judged)
     found = terms["distillation"]
     ours, theirs = judged.judged[1], source.discriminator(seen, np.zeros(8, np.int32))[1]
     all_images = data.images / np.float32(127.5) - 1
@@ -409,9 +410,9 @@ def test_checkpoints_hold_no_teacher(trained):
     assert not [n for n in names.get_variable_to_shape_map() if "reconstructions" in n]
 
 
-def test_a_snapshot_is_the_averaged_generator(trained):
+def test_a_snapshot_is_the_ema(trained):
     training = trained[0]
-    with training.state.averaged():
+    with training.state.holding_ema():
         expected = training.networks.generator(Z, LABELS)[0]
     snapshot = open_snapshot(str(training.run.path), "last")
     assert snapshot.gan.class_names == list(TARGET.class_names)

@@ -191,8 +191,8 @@ def prepared(directory, settings=None, form="shared_hierarchical", score=None, *
     return TrainingRun(config, run, strategy, method, networks, data, score)
 
 
-def averaged_images(training):
-    with training.state.averaged():
+def ema_images(training):
+    with training.state.holding_ema():
         networks = training.networks
         return ops.convert_to_numpy(networks.generator(Z, networks["task_net"](ONE_HOT))[0])
 
@@ -233,9 +233,9 @@ def test_training_reaches_heads_and_task_network_alone(trained):
     assert len(moved) >= 2 and not np.allclose(moved[0], moved[1])
 
 
-def test_a_snapshot_is_the_averaged_networks(trained):
+def test_a_snapshot_is_the_ema_of_the_networks(trained):
     training, _, scored = trained
-    expected = averaged_images(training)
+    expected = ema_images(training)
     snapshot = open_snapshot(str(training.run.path), "last")
     spec = snapshot.gan.spec
     folded = training.method.settings.fold_kernels
@@ -256,7 +256,7 @@ def test_it_is_exported(trained, tmp_path):
     images = served.signatures["from_latent"](
         label=tf.constant(LABELS, tf.int64), z=tf.constant(Z)
     )["image"]
-    np.testing.assert_allclose(images, averaged_images(training), atol=1e-4)
+    np.testing.assert_allclose(images, ema_images(training), atol=1e-4)
     with pytest.raises(InputError, match="this one is modulated: give labels"):
         extended(Z, np.full((6, 3), 1 / 3, np.float32))
 

@@ -13,7 +13,7 @@ from cgt_tf.export.saved_model import export_saved_model, load_saved_model
 from cgt_tf.methods import registry
 from cgt_tf.methods.base import DataSpec
 from cgt_tf.methods.discriminant import nearest_classes
-from cgt_tf.methods.phases import Pass, Stage
+from cgt_tf.methods.phases import Microbatch, Stage
 from cgt_tf.networks.gan import Gan
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.runs.snapshots import open_snapshot
@@ -49,14 +49,14 @@ def built(settings=None, form="shared_hierarchical", target=TARGET, **groups):
 def gradients(networks, phase, step=0):
     """Terms of a phase in a pass of four images, and the gradients of what it trains."""
     labels = np.arange(4, dtype=np.int32) % networks.spec.num_classes
-    given = Pass(
+    given = Microbatch(
         networks=networks,
         step=tf.constant(step, tf.int64),
         update=tf.constant(0, tf.int64),
         images=tf.constant(IMAGES[:4] / 127.5 - 1, tf.float32),
         labels=tf.constant(labels),
         indices=tf.range(4, dtype=tf.int64),
-        draws=Draws(0, 4, tf.distribute.get_strategy()).of_pass(tf.constant(0, tf.int64)),
+        draws=Draws(0, 4, tf.distribute.get_strategy()).of_microbatch(tf.constant(0, tf.int64)),
         augment=lambda images, stream: images,
     )
     stage = Stage("one", 1, (phase,))
@@ -310,19 +310,19 @@ def trained(tmp_path_factory):
     return training
 
 
-def averaged_images(training):
-    with training.state.averaged():
+def ema_images(training):
+    with training.state.holding_ema():
         mined = training.networks["miner"](Z, ONE_HOT)
         return ops.convert_to_numpy(training.networks.generator(*mined)[0])
 
 
-def test_a_snapshot_is_the_averaged_generator_behind_its_miner(trained, tmp_path):
+def test_a_snapshot_is_the_ema_behind_its_miner(trained, tmp_path):
     records = [r for r in trained.run.read_stats() if "generator_loss" in r]
     assert [r["stage"] for r in records] == ["mine", "mine", "joint", "joint"]
     snapshot = open_snapshot(str(trained.run.path), "last")
     assert snapshot.gan.spec.wrapper == "mined"
     assert snapshot.gan.class_names == list(TARGET.class_names)
-    expected = averaged_images(trained)
+    expected = ema_images(trained)
     np.testing.assert_allclose(snapshot.extended()(Z, LABELS), expected, atol=1e-5)
     served = load_saved_model(export_saved_model(snapshot.extended(), tmp_path))
     images = served.signatures["from_latent"](

@@ -188,7 +188,7 @@ def test_all_branches_and_the_selector_are_saved_and_exported(form, settings, wr
     method.prepare(networks, data_of(TARGET))
     extended = method.extended(networks)
     # `refresh` takes in what all of them have become.
-    for name in method.averaged:
+    for name in method.ema_networks:
         for i, variable in enumerate(networks[name].variables):
             change = 0.1 * normal(*variable.shape, seed=i)
             variable.assign(variable + (abs(change) if variable.name != "u" else change))
@@ -234,7 +234,7 @@ def test_a_run_with_two_sources(selector, tmp_path):
     run.open(config, TARGET.class_names)
     training = TrainingRun(config, run, strategy, method, networks, data_of(TARGET))
     training.train()
-    with training.state.averaged():
+    with training.state.holding_ema():
         expected, _ = expected_images(method, networks)
     snapshot = open_snapshot(str(run.path), "last")
     np.testing.assert_allclose(snapshot.extended()(Z, MANY), expected, atol=1e-5)

@@ -73,8 +73,8 @@ def values(networks):
     }
 
 
-def averaged_images(training):
-    with training.state.averaged():
+def ema_images(training):
+    with training.state.holding_ema():
         networks = training.networks
         mined = networks["miner"](Z, np.eye(3, dtype=np.float32)[LABELS])
         return ops.convert_to_numpy(networks.generator(*mined)[0])
@@ -124,9 +124,9 @@ def test_all_networks_learn_and_teachers_rest(trained):
     assert training.networks["source_discriminator"] is source
 
 
-def test_a_snapshot_is_the_averaged_generator_behind_its_miner(trained):
+def test_a_snapshot_is_the_ema_behind_its_miner(trained):
     training, _, scored = trained
-    expected = averaged_images(training)
+    expected = ema_images(training)
     snapshot = open_snapshot(str(training.run.path), "last")
     assert snapshot.gan.spec.wrapper == "mined"
     np.testing.assert_allclose(snapshot.extended()(Z, LABELS), expected, atol=1e-5)
@@ -143,7 +143,7 @@ def test_it_is_exported_and_refuses_mixtures(trained, tmp_path):
     images = served.signatures["from_latent"](
         label=tf.constant(LABELS, tf.int64), z=tf.constant(Z)
     )["image"]
-    np.testing.assert_allclose(images, averaged_images(training), atol=1e-5)
+    np.testing.assert_allclose(images, ema_images(training), atol=1e-5)
     weights = np.full((3, 3), 1 / 3, np.float32)
     with pytest.raises(InputError, match="this one is mined: give labels"):
         extended(Z, weights)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import ops
 
 from cgt_tf.methods.base import DataSpec
-from cgt_tf.methods.phases import Pass
+from cgt_tf.methods.phases import Microbatch
 from cgt_tf.networks.extended import fold_together
 from cgt_tf.networks.gan import Gan, create_gan
 from cgt_tf.networks.spec import GanSpec
@@ -77,8 +77,8 @@ def trained_variables(networks, stage, name: str) -> list:
 
 def minimized(networks, stage) -> dict[str, float]:
     """The terms of a stage's last phase, a generator's, in a pass of two images."""
-    draws = Draws(0, 2, tf.distribute.get_strategy()).of_pass(tf.constant(0, tf.int64))
-    given = Pass(
+    draws = Draws(0, 2, tf.distribute.get_strategy()).of_microbatch(tf.constant(0, tf.int64))
+    given = Microbatch(
         networks=networks,
         step=tf.constant(0, tf.int64),
         update=tf.constant(0, tf.int64),

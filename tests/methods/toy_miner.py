@@ -17,7 +17,7 @@ class ToyMiner(TransferMethod):
     """Finds the new classes among the source's latents and class vectors."""
 
     Settings = ToySettings
-    averaged = ("generator", "miner")
+    ema_networks = ("generator", "miner")
 
     def build(self, sources, target: DataSpec) -> Networks:
         import numpy as np

@@ -41,7 +41,7 @@ def image_set(names):
 
 
 def train(directory, names, method="cgan_transfer", **groups):
-    """Two steps on random images; returns the run's method and networks, the generator averaged."""
+    """Two steps on random images; returns the run's method, networks and generator's EMA."""
     training = TrainingConfig(
         steps=2, batch_size=4, sample_every=0, checkpoint_every=2, ema_decay=DECAY
     )
@@ -50,7 +50,7 @@ def train(directory, names, method="cgan_transfer", **groups):
     run = RunDir(directory)
     run.open(config, names)
     training_run = TrainingRun(config, run, STRATEGY, method, networks, image_set(names))
-    shadow = training_run.train().average.shadow["generator"]
+    shadow = training_run.train().ema.shadow["generator"]
     for variable in networks.generator.variables:
         if variable_name(variable) in shadow:
             variable.assign(shadow[variable_name(variable)])
@@ -74,7 +74,7 @@ def images(generator, labels):
     return ops.convert_to_numpy(generator(latents(len(labels)), np.array(labels, np.int32))[0])
 
 
-def test_a_run_from_scratch_is_its_averaged_networks(runs):
+def test_a_run_from_scratch_is_the_ema_of_its_networks(runs):
     root, (_, networks), _ = runs
     source = load_source(f"run:{root / 'first'}")
     assert source.class_names == ["a", "b", "c"]
@@ -110,7 +110,7 @@ def test_a_snapshot_says_what_it_is(runs):
     assert snapshot.gan.class_names == ["a", "b", "c", "x", "y"]
     provenance = snapshot.provenance
     assert (provenance["run"], provenance["step"]) == ("second", 2)
-    assert provenance["generator_average"] == DECAY
+    assert provenance["ema_decay"] == DECAY
     assert provenance["config"]["source"] == f"run:{root / 'first'}"
     extended = snapshot.extended()
     assert extended.generator is snapshot.gan.generator
@@ -144,7 +144,7 @@ def test_nothing_of_a_run_is_lost_with_its_source(runs, tmp_path, kind):
 
 
 def test_trained_variables_are_read_by_their_names(runs):
-    """The averages where there are any."""
+    """The EMA where there is one."""
     root, _, (_, second) = runs
     found = read_networks(RunDir(root / "second"), 2)
     assert found.keys() == second.named.keys()

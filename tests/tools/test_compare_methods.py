@@ -124,7 +124,7 @@ def test_runs_are_trained_in_order_with_their_flags_and_kept(place):
     assert made[SEARCHED[0]] == [*search, rates[0] + low[0], rates[1] + low[1]]
     assert made[SEARCHED[1]] == search
     assert made[SEARCHED[2]] == [*search, rates[0] + high[0], rates[1] + high[1]]
-    # All scores are equal, so the method stays at its own step sizes.
+    # All scores are equal, so the method stays at its own learning rates.
     ten = ["--all", "--ten", "--config.seed=1", "--config.data.classes=y,z"]
     assert made["ten/a/seed_1"] == [flagfile, *ten]
     other = [f"--flagfile={place}/b.flags", "--all", "--ten", "--other", *ten[2:]]

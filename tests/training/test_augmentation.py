@@ -41,8 +41,8 @@ def draws():
     return Draws(seed=5, batch_size=8, strategy=tf.distribute.OneDeviceStrategy("/cpu:0"))
 
 
-def of_pass(draws, key):
-    return draws.of_pass(tf.constant(key, tf.int64))
+def of_microbatch(draws, key):
+    return draws.of_microbatch(tf.constant(key, tf.int64))
 
 
 @pytest.fixture
@@ -53,13 +53,13 @@ def batch():
 def test_reals_fakes_and_passes_have_draws_of_their_own(draws, batch):
     augmentation = Augmentation(AugmentationConfig(policy=AUGMENTATIONS))
     keys = [(0, REAL), (0, FAKE), (1, REAL), (-1, REAL), (2**40, FAKE)]
-    found = [augmentation(batch, of_pass(draws, key), use).numpy() for key, use in keys]
+    found = [augmentation(batch, of_microbatch(draws, key), use).numpy() for key, use in keys]
     assert len({images.tobytes() for images in found}) == len(keys)
-    np.testing.assert_array_equal(augmentation(batch, of_pass(draws, 0), REAL), found[0])
+    np.testing.assert_array_equal(augmentation(batch, of_microbatch(draws, 0), REAL), found[0])
 
 
 def test_streams_are_uncorrelated_with_each_other_and_the_latents(draws):
-    passes = [of_pass(draws, key) for key in range(400)]
+    passes = [of_microbatch(draws, key) for key in range(400)]
     real, fake = (
         np.stack([drawn.uniforms(use, 4).numpy().ravel() for drawn in passes])
         for use in (REAL, FAKE)
@@ -74,13 +74,13 @@ def test_streams_are_uncorrelated_with_each_other_and_the_latents(draws):
 
 def test_normal_numbers_begin_with_the_latents(draws):
     """Of one shape, whoever asks; every method then draws the same z for a seed."""
-    drawn = of_pass(draws, 7)
+    drawn = of_microbatch(draws, 7)
     np.testing.assert_array_equal(drawn.normal(4), drawn.latents(4, 3)[0])
     assert drawn.normal(2, 3).shape == (8, 2, 3)
 
 
 def test_without_a_policy_images_pass_through(draws, batch):
-    assert Augmentation(AugmentationConfig())(batch, of_pass(draws, 0), REAL) is batch
+    assert Augmentation(AugmentationConfig())(batch, of_microbatch(draws, 0), REAL) is batch
 
 
 def ada(**fields):
@@ -124,7 +124,7 @@ def test_the_probability_stays_in_its_bounds():
 def test_a_probability_of_zero_leaves_images_alone_and_one_does_not(draws, batch):
     adaptive = ada()
     augmentation = Augmentation(AugmentationConfig(policy=AUGMENTATIONS), adaptive)
-    drawn = of_pass(draws, 0)
+    drawn = of_microbatch(draws, 0)
     np.testing.assert_array_equal(augmentation(batch, drawn, REAL), batch)
     adaptive.probability.assign(1.0)
     always = Augmentation(AugmentationConfig(policy=AUGMENTATIONS))

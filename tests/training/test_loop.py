@@ -1,4 +1,4 @@
-"""The loop: resume, schedules, the average, non-finite losses."""
+"""The loop: resume, schedules, the EMA, non-finite losses."""
 
 import json
 
@@ -122,7 +122,7 @@ def test_another_score_may_choose_the_kept_checkpoints(make_run, config):
     assert make_run(config).train().best_score == 0.9
 
 
-def test_evaluation_sees_the_average_and_leaves_the_weights(make_run, config):
+def test_evaluation_sees_the_ema_and_leaves_the_weights(make_run, config):
     config.evaluation.every = 4
     seen = {}
 
@@ -135,15 +135,15 @@ def test_evaluation_sees_the_average_and_leaves_the_weights(make_run, config):
 
     run = make_run(config, evaluate=evaluate)
     state = run.train()
-    shadow = state.average.shadow["generator"]["linear/kernel"]
+    shadow = state.ema.shadow["generator"]["linear/kernel"]
     np.testing.assert_array_equal(seen[4], shadow.numpy())
     assert not np.array_equal(seen[4], run.networks.generator.linear.kernel.numpy())
 
 
-def test_the_average_follows_the_weights_until_it_starts(make_run, config):
+def test_the_ema_follows_the_weights_until_it_starts(make_run, config):
     config.training.ema_start = 100
     run = make_run(config)
-    shadow = run.train().average.shadow["generator"]
+    shadow = run.train().ema.shadow["generator"]
     for variable in run.networks.generator.variables:
         average = shadow[variable_name(variable)]
         np.testing.assert_allclose(average.numpy(), variable.numpy(), atol=1e-7)
@@ -182,8 +182,8 @@ def test_a_run_is_resumed_in_any_stage(make_run, config, train_until, assert_end
     records = again.run.read_stats()
     assert [r["stage"] for r in records] == ["first"] * 3 + ["second"] * 4
     assert again.state.optimizers["generator"].iterations == 7
-    # After one step, far from the averages of the first stage.
-    average = stopped.state.average.shadow["generator"]["linear/bias"]
+    # After one step, far from the EMA of the first stage.
+    average = stopped.state.ema.shadow["generator"]["linear/bias"]
     np.testing.assert_allclose(average, stopped.method.begun[0], atol=1e-2)
 
 

@@ -1,4 +1,4 @@
-"""R1 against closed forms, its schedule, and its share of passes and replicas."""
+"""R1 against closed forms, its schedule, and its share of microbatches and replicas."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ def test_other_updates_have_none(pictures, weight, update):
 
 
 def test_a_batch_has_the_mean_of_its_parts(pictures, weight):
-    """As of the passes of an update and the replicas; each image counts for itself."""
+    """As of the microbatches of an update and the replicas; each image counts for itself."""
     whole, (gradient, _) = regularised(pictures, weight, 0, power=2)
     parts = [regularised(pictures[i : i + 2], weight, 0, power=2) for i in (0, 2, 4)]
     penalties = [penalty for penalty, _ in parts]
@@ -91,7 +91,7 @@ def test_in_a_run_it_is_due_at_every_kth_update_and_pulls_the_gradients_down(mak
 
 
 def test_the_first_penalty_of_a_run_is_that_of_its_discriminator(make_run, config):
-    """Of all images of an update, whatever the passes; the spectral norms stand still for it."""
+    """Of all images of an update, whatever the microbatches; spectral norms stand still for it."""
     config.training.r1_gamma, config.training.r1_every = 2.0, 3
     config.training.batch_size, config.training.accumulation = 2, 2
     config.discriminator.learning_rate = 0.0
@@ -99,7 +99,7 @@ def test_the_first_penalty_of_a_run_is_that_of_its_discriminator(make_run, confi
     discriminator = run.networks.discriminator
     images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
     labels = np.array([0, 1, 2, 0], np.int32)
-    # Power vectors that have converged do not depend on how many passes there were.
+    # Power vectors that have converged do not depend on how many microbatches there were.
     for _ in range(200):
         for layer in discriminator._flatten_layers():
             if getattr(layer, "spectral_norm", False):

@@ -1,4 +1,4 @@
-"""Ramps of the step size, of the average's decay and of D's class part."""
+"""Ramps of the learning rate, of the EMA's decay and of D's class part."""
 
 import dataclasses
 import itertools
@@ -14,7 +14,7 @@ from cgt_tf.methods import objectives
 from cgt_tf.methods.phases import Adam
 from cgt_tf.methods.registry import create_config, validate
 from cgt_tf.training import schedules
-from cgt_tf.training.state import Average
+from cgt_tf.training.state import Ema
 
 
 def test_linear_ramp():
@@ -66,10 +66,10 @@ def test_a_schedule_survives_its_config():
 
 
 @pytest.mark.parametrize("rampup", [False, True])
-def test_the_average_follows_the_formula(rampup):
+def test_the_ema_follows_the_formula(rampup):
     decay, start = 0.5, 3
     variable = keras.Variable([0.0])
-    average = Average({"generator": [variable]}, decay, start, rampup)
+    average = Ema({"generator": [variable]}, decay, start, rampup)
     (shadow,) = average.shadow["generator"].values()
     expected = 0.0
     for step in range(1, 12):
@@ -81,19 +81,19 @@ def test_the_average_follows_the_formula(rampup):
         np.testing.assert_allclose(shadow.numpy(), [expected], rtol=1e-5)
 
 
-def test_the_average_of_a_default_run_does_not_hold_its_start():
+def test_the_ema_of_a_default_run_does_not_hold_its_start():
     training = TrainingConfig()
     steps = tf.range(1, training.steps + 1)
     decay = (training.ema_decay, training.ema_start)
-    kept = tf.reduce_prod(schedules.average_decay(steps, *decay, training.ema_rampup))
+    kept = tf.reduce_prod(schedules.ema_decay_at(steps, *decay, training.ema_rampup))
     assert kept < 1e-6
-    # What it is for: without, a third of such a short average is the source.
-    assert tf.reduce_prod(schedules.average_decay(steps, *decay, False)) > 0.36
+    # What it is for: without, a third of such a short EMA is the source.
+    assert tf.reduce_prod(schedules.ema_decay_at(steps, *decay, False)) > 0.36
 
 
-def test_averages_of_several_networks_are_swapped_in_and_out():
+def test_emas_of_several_networks_are_swapped_in_and_out():
     first, second = keras.Variable([0.0]), keras.Variable([0.0])
-    average = Average({"generator": [first], "miner": [second]}, 0.5)
+    average = Ema({"generator": [first], "miner": [second]}, 0.5)
     first.assign([2.0])
     second.assign([0.3])
     average.update(tf.constant(1, tf.int64))

@@ -1,4 +1,4 @@
-"""A stage's step: phases in turn, their passes, batches, draws and counters."""
+"""A stage's step: phases in turn, their microbatches, batches, draws and counters."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from cgt_tf.methods.base import Networks
 from cgt_tf.methods.phases import Adam, Phase, Stage, Terms, Trained
 from cgt_tf.training.draws import Draws
 from cgt_tf.training.state import TrainState
-from cgt_tf.training.step import StageStep, batches_per_step, passes_per_step
+from cgt_tf.training.step import StageStep, batches_per_step, microbatches_per_step
 
 ONE_DEVICE = tf.distribute.OneDeviceStrategy("/cpu:0")
 RATE = 0.125
@@ -41,13 +41,13 @@ def phase(name="phase", network="generator", reported=None, **fields):
     return Phase(name, (Trained(network, adam),), loss, **fields)
 
 
-def run(config, networks, phases, steps, first_step=0, first_pass=0):
+def run(config, networks, phases, steps, first_step=0, first_microbatch=0):
     """Scalars of each step, and the state; batch i of a step holds i in images and labels."""
     stage = Stage("stage", steps, phases)
     with ONE_DEVICE.scope():
-        state = TrainState(networks, (stage,), config, averaged=())
+        state = TrainState(networks, (stage,), config, ema_networks=())
     state.step.assign(first_step)
-    step = StageStep(ONE_DEVICE, state, stage, config, first_step, first_pass)
+    step = StageStep(ONE_DEVICE, state, stage, config, first_step, first_microbatch)
     batches = [
         (
             tf.fill((4, 2, 2, 3), tf.constant(i, tf.uint8)),
@@ -69,12 +69,12 @@ def test_phases_take_turns_and_their_batches_in_order(config, networks):
         return {"images": value, "indices": tf.reduce_mean(tf.cast(p.indices, tf.float32))}
 
     phases = (
-        phase("first", reported=labels, updates=2, passes=3),
+        phase("first", reported=labels, updates=2, microbatches=3),
         phase("none", "other", reported=lambda p: {"none": float(p.images is None)}, images=False),
         phase("last", "other", reported=images),
     )
     stage = Stage("stage", 1, phases)
-    assert (batches_per_step(stage), passes_per_step(stage)) == (7, 8)
+    assert (batches_per_step(stage), microbatches_per_step(stage)) == (7, 8)
     (record, _), state = run(config, networks, phases, 2)
     assert record["labels"] == np.mean(range(6))
     assert record["images"] == pytest.approx(6, abs=1e-4)
@@ -99,7 +99,7 @@ def test_an_update_has_the_mean_gradient_and_scalars_of_its_passes(config, netwo
         return Terms({"loss": factor * p.networks["generator"].value}, {"factor": factor})
 
     adam = Adam(learning_rate=1e8, beta_2=0.0, epsilon=1e8)
-    only = Phase("only", (Trained("generator", adam),), loss, passes=passes)
+    only = Phase("only", (Trained("generator", adam),), loss, microbatches=passes)
     (record,), _ = run(config, networks, (only,), 1)
     mean = np.mean(range(passes))
     assert record["factor"] == pytest.approx(mean)
@@ -111,13 +111,13 @@ def test_draws_are_those_of_the_pass_over_the_whole_run(config, networks):
         return lambda p: {name: tf.reduce_mean(p.draws.normal(5))}
 
     phases = (
-        phase("first", reported=drawn("one"), passes=2),
+        phase("first", reported=drawn("one"), microbatches=2),
         phase("second", "other", reported=drawn("two"), updates=2, images=False),
     )
-    records, _ = run(config, networks, phases, 2, first_step=7, first_pass=1000)
+    records, _ = run(config, networks, phases, 2, first_step=7, first_microbatch=1000)
     draws = Draws(config.seed, config.training.batch_size, ONE_DEVICE)
     means = [
-        float(tf.reduce_mean(draws.of_pass(tf.constant(1000 + i, tf.int64)).normal(5)))
+        float(tf.reduce_mean(draws.of_microbatch(tf.constant(1000 + i, tf.int64)).normal(5)))
         for i in range(8)
     ]
     for record, first in zip(records, (0, 4), strict=True):

@@ -27,7 +27,7 @@ def test_only_the_discriminator_changes(make_run, warm_up, train_until):
     ]
     generator, discriminator = map(values, (run.networks.generator, run.networks.discriminator))
     train_until(run, 3)
-    shadow = run.state.average.shadow["generator"]
+    shadow = run.state.ema.shadow["generator"]
     for before, variable in zip(generator, run.networks.generator.variables, strict=True):
         np.testing.assert_array_equal(before, variable)
         np.testing.assert_allclose(shadow[variable_name(variable)], before, rtol=1e-6)

@@ -55,7 +55,7 @@ def main(strategy_name: str, steps: int, fields: str = "{}") -> None:
         networks = method.build((source,), DataSpec(images.class_names, 32))
         method.prepare(networks, images)
         (stage,) = method.stages(networks)
-        state = TrainState(networks, (stage,), config, method.averaged)
+        state = TrainState(networks, (stage,), config, method.ema_networks)
     batches = iter(distributed_batches(strategy, images, config.training.batch_size, 1, 0))
     step = StageStep(strategy, state, stage, config)
     count = batches_per_step(stage)
