@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from absl import app, flags, logging
 
 from cgt_tf import flagfiles
-from cgt_tf.cli import help
+from cgt_tf.cli import help, quiet
 from cgt_tf.errors import InputError
 from cgt_tf.files import check_writable
 
@@ -159,4 +159,6 @@ def _parse(
         # from the default.
         flags.FLAGS["verbosity"].value = logging.WARNING
         flags.FLAGS["verbosity"].using_default_value = False
+    if flags.FLAGS["verbosity"].value < logging.DEBUG:
+        quiet.before_tensorflow()
     return arguments

@@ -66,9 +66,7 @@ class HyperModulationSettings:
     start: str = knob("identity", "of the heads: identity (the source), or normal as published")
     bias: str = knob("source", "what a class' offset is added to: source, or standardised")
     task_width: int = knob(64, "width of the task vectors")
-    task_lr_factor: float = knob(
-        0.01, "times the generator's, for the task network; published: 0.001"
-    )
+    task_lr_factor: float = knob(0.01, "task network: times the generator's rate; published: 0.001")
     class_noise: float = knob(0.05, "noise on the classes' rows, which start alike; published: 0")
     self_initialisation_steps: int = knob(
         0, "first stage, without data; there is nothing to learn after an identity start"

@@ -1,6 +1,7 @@
 """A training's config come to life: strategy, data, and the networks that its method builds."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
 
 import keras
@@ -102,6 +103,7 @@ class Session:
         heldout = (
             f"{self.heldout.name}, {len(self.heldout.labels)} images" if self.heldout else None
         )
+        lines.append(f"computed by: {_machine()}, {self.config.training.precision}")
         lines.append(f"training images: {self.train_images.name}, {sum(counts)}")
         lines.append(f"held-out images: {heldout or 'none; scores use the training images'}")
         lines.append(f"discriminator: {self.method.discriminator_origin(self.sources)}")
@@ -137,6 +139,13 @@ class Session:
             f"{len(self.sources[0].class_names)} old classes, which stay as they are, and {new}, "
             f"{each:,} parameters each"
         )
+
+
+def _machine() -> str:
+    """TensorFlow's version, and the devices that it sees."""
+    kinds = [device.device_type for device in tf.config.list_physical_devices()]
+    devices = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    return f"TensorFlow {tf.__version__} on {devices} ({os.cpu_count()} threads)"
 
 
 def _size(variables) -> int:
