@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cgt_tf.export.serving import latents_from_seeds
 from cgt_tf.formats.native import read_model
+from cgt_tf.latents import latents_from_seeds
 from cgt_tf.networks.extended import ExtendedGenerator, extended_from
 from cgt_tf.networks.gan import Gan
 

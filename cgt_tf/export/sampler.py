@@ -12,7 +12,7 @@ from PIL import Image
 from cgt_tf.data.pipeline import to_uint8
 from cgt_tf.errors import InputError
 from cgt_tf.export.saved_model import find_saved_model, load_saved_model
-from cgt_tf.export.serving import latents_from_seeds
+from cgt_tf.latents import latents_from_seeds
 from cgt_tf.networks.extended import extended_from
 from cgt_tf.networks.gan import Gan
 from cgt_tf.pictures import labelled_grid

@@ -31,8 +31,9 @@ import tensorflow as tf
 from cgt_tf.data.pipeline import to_uint8
 from cgt_tf.errors import InputError
 from cgt_tf.export import card, kit, warm_up
-from cgt_tf.export.serving import GeneratorModule, latents_from_seeds, make_signatures
+from cgt_tf.export.serving import GeneratorModule, make_signatures
 from cgt_tf.files import staged_directory
+from cgt_tf.latents import latents_from_seeds
 from cgt_tf.networks.extended import ExtendedGenerator
 
 _CLASS_NAMES_FILE = "class_names.txt"

@@ -7,66 +7,9 @@ without this package answers, and refuses, as this package does.
 import tensorflow as tf
 
 from cgt_tf.data.pipeline import to_uint8
+from cgt_tf.latents import latents_from_seeds
 from cgt_tf.networks.extended import ExtendedGenerator
 from cgt_tf.networks.spec import GanSpec
-
-_PHILOX = tf.random.Algorithm.PHILOX.value
-
-
-def latents_from_seeds(seeds, dim_z: int, truncation=None) -> tf.Tensor:
-    """The latent that each seed stands for, whatever other seeds come with it.
-
-    Runs on the CPU, so that a seed has the same latent on every device.
-
-    Args:
-        seeds: int64 [B], any values.
-        dim_z: Width of a latent.
-        truncation: float32 scalar, or [B] for each row its own, in (0, 1]. 1 draws standard
-            normals; t < 1 draws t times a normal cut to [-2, 2], as the BigGAN modules on TF-Hub
-            advise. None: 1 for all rows.
-
-    Returns:
-        float32 [B, dim_z].
-    """
-    seeds = tf.convert_to_tensor(seeds, tf.int64)
-    if truncation is None:
-        return _normals(seeds, dim_z)
-    truncation = tf.convert_to_tensor(truncation, tf.float32)
-    return _latents(seeds, dim_z, tf.broadcast_to(truncation, tf.shape(seeds)))
-
-
-@tf.function(reduce_retracing=True, autograph=False)
-def _normals(seeds, dim_z):
-    return _row_by_row(lambda seed: _draw("StatelessRandomNormalV2", seed, dim_z), seeds, dim_z)
-
-
-@tf.function(reduce_retracing=True, autograph=False)
-def _latents(seeds, dim_z, truncation):
-    def row(given):
-        seed, limit = given
-        return tf.cond(
-            limit < 1.0,
-            lambda: limit * _draw("StatelessTruncatedNormalV2", seed, dim_z),
-            lambda: _draw("StatelessRandomNormalV2", seed, dim_z),
-        )
-
-    return _row_by_row(row, (seeds, truncation), dim_z)
-
-
-def _row_by_row(function, rows, dim_z):
-    # A loop, because TensorFlow draws from one key a call. Philox itself could be computed for all
-    # rows at once, but what these operations make of its integers depends on the C library's logf
-    # and sincosf, which no TensorFlow operation gives to the last bit.
-    with tf.device("/CPU:0"):
-        return tf.map_fn(function, rows, fn_output_signature=tf.TensorSpec([dim_z], tf.float32))
-
-
-def _draw(operation: str, seed, dim_z):
-    # What tf.random.stateless_normal does, without its multiplication by 1 and addition of 0. The
-    # algorithm is named because the automatic choice differs between kinds of device.
-    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=tf.stack([seed, 0]))
-    draw = getattr(tf.raw_ops, operation)
-    return draw(shape=[dim_z], key=key, counter=counter, alg=_PHILOX)
 
 
 class GeneratorModule(tf.Module):

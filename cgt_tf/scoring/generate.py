@@ -8,6 +8,7 @@ import tensorflow as tf
 from cgt_tf.data.pipeline import to_uint8
 from cgt_tf.errors import InputError
 from cgt_tf.features.replicas import rounded_up, share_rows
+from cgt_tf.latents import draw_latents
 
 SampleFn = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 LABEL_RULES = {
@@ -17,7 +18,6 @@ LABEL_RULES = {
 
 # Latents are drawn in chunks of this size whatever the batch size is, so that a change of the
 # batch size changes no image.
-_CHUNK = 100
 _TOLERANCE = 1e-3
 
 
@@ -63,34 +63,6 @@ def draw_labels(
     # NumPy keeps the raw stream of a bit generator for ever, unlike the methods of its Generator.
     order = np.argsort(np.random.PCG64(seed).random_raw(num_samples), kind="stable")
     return np.repeat(np.arange(num_classes, dtype=np.int32), numbers)[order]
-
-
-def draw_latents(
-    seed: int, start: int, stop: int, dim_z: int, truncation: float = 1.0
-) -> tf.Tensor:
-    """Latents number `start` to `stop` (excluded) of the endless sequence that `seed` stands for.
-
-    Args:
-        seed: Any int64.
-        start: First index, >= 0.
-        stop: Past the last index.
-        dim_z: Width of a latent.
-        truncation: 1 draws standard normals, as published FIDs do; t < 1 draws t times a normal
-            cut to [-2, 2], as the BigGAN modules on TF-Hub advise.
-
-    Returns:
-        float32 [stop - start, dim_z], drawn on the CPU: the same whatever devices there are.
-    """
-    draw = tf.random.stateless_normal if truncation == 1 else tf.random.stateless_truncated_normal
-    first = start // _CHUNK
-    with tf.device("/CPU:0"):
-        # The algorithm is named because the automatic choice differs between kinds of device.
-        chunks = [
-            draw([_CHUNK, dim_z], seed=tf.constant([seed, chunk], tf.int64), alg="philox")
-            for chunk in range(first, -(-stop // _CHUNK))
-        ]
-        latents = tf.concat(chunks, axis=0)[start - first * _CHUNK : stop - first * _CHUNK]
-        return latents * truncation
 
 
 def generate_images(

@@ -12,10 +12,11 @@ from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
 from cgt_tf.features.choice import NoFeaturesError, load_features
 from cgt_tf.features.feature_net import FeatureNet
+from cgt_tf.latents import draw_latents
 from cgt_tf.networks.extended import ExtendedGenerator
 from cgt_tf.networks.standing import standing_statistics
 from cgt_tf.scoring.evaluator import Evaluator
-from cgt_tf.scoring.generate import SampleFn, draw_latents, under_strategy
+from cgt_tf.scoring.generate import SampleFn, under_strategy
 from cgt_tf.scoring.protocols import Protocol, get_protocol
 from cgt_tf.training.session import Session
 

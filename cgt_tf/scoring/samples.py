@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.data.pipeline import to_uint8
-from cgt_tf.scoring.generate import SampleFn, draw_latents, generate_images
+from cgt_tf.latents import draw_latents
+from cgt_tf.scoring.generate import SampleFn, generate_images
 
 _BATCH = 256
 

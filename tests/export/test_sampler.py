@@ -8,8 +8,8 @@ import pytest
 from cgt_tf.data.pipeline import to_uint8
 from cgt_tf.errors import InputError
 from cgt_tf.export.sampler import GanSampler, open_sampler, sample_grid
-from cgt_tf.export.serving import latents_from_seeds
 from cgt_tf.formats.native import save_model
+from cgt_tf.latents import latents_from_seeds
 from cgt_tf.networks.extended import extended_from
 from cgt_tf.networks.gan import create_gan
 from cgt_tf.networks.spec import GanSpec

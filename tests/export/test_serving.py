@@ -8,7 +8,7 @@ import tensorflow as tf
 from export_networks import close, latents
 from PIL import Image
 
-from cgt_tf.export.serving import latents_from_seeds
+from cgt_tf.latents import latents_from_seeds
 
 
 def test_signatures_have_the_served_names_types_and_shapes(served):

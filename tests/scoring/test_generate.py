@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from cgt_tf.errors import InputError
-from cgt_tf.scoring.generate import draw_labels, draw_latents, generate_images, to_uint8
+from cgt_tf.latents import draw_latents
+from cgt_tf.scoring.generate import draw_labels, generate_images, to_uint8
 
 
 def sample(z, labels):
