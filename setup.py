@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-_COMMANDS = ("prepare", "import_", "train", "evaluate", "sample", "export", "features")
+_COMMANDS = ("prepare", "import_", "train", "evaluate", "sample", "export", "features", "pack")
 # Stubs of TensorFlow Serving's messages; each release goes with the TensorFlow of its number.
 _SERVING = ["tensorflow-serving-api>=2.18"]
 
@@ -41,6 +41,7 @@ setup(
         "ml-collections>=1.0",
         "numpy",
         "pillow>=10",
+        "safetensors>=0.4",
         "setuptools<81",  # tensorflow-hub imports pkg_resources, which later ones lack
         "tensorboard>=2.18",
         "tensorflow>=2.18",

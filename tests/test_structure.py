@@ -42,8 +42,8 @@ ARROWS = {
     "training": "errors pictures progress metrics config data layers networks formats runs methods",
     "features": "errors files progress config data",
     "export": "errors files pictures latents data networks formats runs methods",
-    "scoring": "errors files pictures latents metrics config data networks runs methods training features "
-    "export",
+    "scoring": "errors files pictures latents metrics config data networks runs methods training "
+    "features export",
     "api": "errors flagfiles knobs config runs methods training export scoring",
     "cli": "errors files flagfiles knobs metrics config data formats runs methods training "
     "features export scoring",
