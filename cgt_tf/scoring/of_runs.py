@@ -15,6 +15,7 @@ from cgt_tf.features.feature_net import FeatureNet
 from cgt_tf.latents import draw_latents
 from cgt_tf.networks.extended import ExtendedGenerator
 from cgt_tf.networks.standing import standing_statistics
+from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.scoring.evaluator import Evaluator
 from cgt_tf.scoring.generate import SampleFn, under_strategy
 from cgt_tf.scoring.protocols import Protocol, get_protocol
@@ -119,6 +120,26 @@ def run_evaluator(
         strategy=strategy,
         cache_dir=config.data.cache_dir or None,
     )
+
+
+def at_checkpoint(protocol: Protocol, run: RunDir, which: str, step: int) -> Protocol:
+    """A protocol whose name says so where it is about the lowest FID and scores another checkpoint.
+
+    Args:
+        protocol: of the scores.
+        run: that is scored.
+        which: `best`, `last` or a step, as it was asked for.
+        step: of that checkpoint.
+    """
+    if protocol.checkpoint != "best":
+        return protocol
+    if which != "best" and step != run.resolve_checkpoint("best"):
+        return protocol.changed(checkpoint=which)
+    if not run.scores():
+        return protocol.changed(checkpoint="last")
+    if run.criterion != "fid":
+        return protocol.changed(checkpoint=f"best by {run.criterion}")
+    return protocol
 
 
 def features_for(

@@ -42,7 +42,8 @@ class Protocol:
             the running statistics of training.
         kmmd_samples: Kmmd samples of the generated images, the first so many count for KMMD; 0:
             all.
-        checkpoint: The checkpoint of a run that the protocol is about; "": any.
+        checkpoint: The checkpoint of a run that the protocol is about: `best`, the one of the
+            lowest FID; "": any.
         resize: How images come to the feature network's size.
     """
 

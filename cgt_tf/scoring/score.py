@@ -23,6 +23,7 @@ from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.runs.snapshots import open_snapshot
 from cgt_tf.scoring.evaluator import Evaluator
 from cgt_tf.scoring.of_runs import (
+    at_checkpoint,
     features_for,
     positions_of,
     run_evaluator,
@@ -66,9 +67,7 @@ def _score_run(request: Request) -> tuple[Scores, RunDir]:
         raise InputError(
             f"expected no --data: {protocol.name} compares with the run's training images"
         )
-    protocol = protocol.changed(**request.changes)
-    if protocol.checkpoint and step != run.resolve_checkpoint(protocol.checkpoint):
-        protocol = protocol.changed(checkpoint=request.checkpoint)
+    protocol = at_checkpoint(protocol.changed(**request.changes), run, request.checkpoint, step)
     evaluation = request.changed(config.evaluation)
     seed = config.seed if request.seed is None else request.seed
     strategy = create_strategy(request.strategy, 0)

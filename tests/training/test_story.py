@@ -63,6 +63,25 @@ def test_scores_without_the_criterion_are_told_too(run, clock):
     assert log_of(run) == ["step 10/40  kid 0.5"]
 
 
+def test_the_criterion_is_the_configs_and_other_scores_stand_beside(
+    tmp_path, config, images, clock
+):
+    config.evaluation.best = "recall"
+    run = RunDir(tmp_path / "recall")
+    run.open(config, CLASS_NAMES, images)
+    story = Story(run, 40, clock)
+    story.scores(0, {"fid": 90.0, "recall": 0.25})
+    story.scores(10, {"fid": 50.0, "recall": 0.125})
+    story.scores(20, {"fid": 60.0, "recall": 0.5})
+    assert log_of(run) == [
+        "step 0/40  recall 0.25 (the first)  fid 90",
+        "step 10/40  recall 0.125 (best 0.25 at step 0)  fid 50",
+        "step 20/40  recall 0.5 (best so far, was 0.25 at step 0)  fid 60",
+    ]
+    story.end()
+    assert "recall: first 0.25 at step 0, best 0.5 at step 20, last 0.5 at step 20" in log_of(run)
+
+
 def test_the_end_says_what_came_out_and_what_is_next(make_run, config):
     config.evaluation.every = 2
     fids = {0: 9.0, 2: 4.0, 4: 5.0}
