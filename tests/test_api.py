@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tiny_data import make_feature_net, make_photos
+from helpers import make_feature_net, make_photos
 
 import cgt_tf
 from cgt_tf.api import make_config
@@ -13,7 +13,7 @@ from cgt_tf.export.saved_model import load_saved_model
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("api")
-    make_photos(place / "photos", ("dog", "emu"), 4)
+    make_photos(place / "photos", {"dog": 4, "emu": 4})
     make_feature_net(place / "features.keras")
     return place
 

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 from command_line import run
+from helpers import make_feature_net, make_photos
 from PIL import Image
-from tiny_data import make_feature_net, make_photos
 
 SIZE = "--config.model.g_widths=8,4,4,4 --config.model.d_widths=4,4,8 --config.model.dim_z=8"
 QUICK = (
@@ -19,9 +19,9 @@ QUICK = (
 def session(tmp_path_factory):
     """Runs every command once; returns the directory and what they printed."""
     root = tmp_path_factory.mktemp("session")
-    make_photos(root / "source_photos", ["ape", "bee", "cat"], 4)
-    make_photos(root / "photos", ["dog", "emu"], 6)
-    make_photos(root / "more_photos", ["fox"], 4)
+    make_photos(root / "source_photos", {"ape": 4, "bee": 4, "cat": 4})
+    make_photos(root / "photos", {"dog": 6, "emu": 6})
+    make_photos(root / "more_photos", {"fox": 4})
     make_feature_net(root / "features.keras")
     common = f"--config.evaluation.features={root}/features.keras --config.data.cache_dir={root}/c"
     source = [

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from command_line import run
+from helpers import make_photos
 from PIL import Image
 
 from cgt_tf.errors import InputError
@@ -25,21 +26,12 @@ METRICS = ("fid", "kmmd", "kid", "is", "prdc", "intra_kid", "diversity")
 COUNT = 41  # No multiple of the classes or of the batch size.
 
 
-def make_photos(directory, count, seed, names=NAMES):
-    rng = np.random.default_rng(seed)
-    for name in names:
-        (directory / name).mkdir(parents=True)
-        for i in range(count):
-            pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(directory / name / f"{i}.png")
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """A run of one step, its export, and held-out images."""
     root = tmp_path_factory.mktemp("evaluate")
-    make_photos(root / "photos", 6, 0)
-    make_photos(root / "heldout", 12, 1)
+    make_photos(root / "photos", dict.fromkeys(NAMES, 6), size=(32, 32))
+    make_photos(root / "heldout", dict.fromkeys(NAMES, 12), seed=1, size=(32, 32))
     run(
         "train",
         f"--config.data.train={root}/photos",
@@ -207,7 +199,7 @@ def test_the_command_prints_a_table_and_writes_json(root, tmp_path):
 )
 def test_bad_requests_for_a_saved_model(root, values, message):
     if not (root / "others").exists():
-        make_photos(root / "others", 2, 0, names=("cat",))
+        make_photos(root / "others", {"cat": 2}, size=(32, 32))
     if "data" in values:
         values = {**values, "data": str(root / values["data"])}
     with pytest.raises(InputError, match=message):
@@ -233,7 +225,7 @@ def test_bad_requests_for_images(root, values, message):
         (root / "large" / "a").mkdir(parents=True)
         Image.new("RGB", (40, 40)).save(root / "large" / "a" / "a.png")
     if not (root / "others").exists():
-        make_photos(root / "others", 2, 0, names=("cat",))
+        make_photos(root / "others", {"cat": 2}, size=(32, 32))
     values = {"features": CLASSIFIER, **values}
     real = str(root / values.pop("real", "heldout"))
     with pytest.raises(InputError, match=message):

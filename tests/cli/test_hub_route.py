@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import make_feature_net, make_photos
 from in_process import invoke
-from tiny_data import make_feature_net, make_photos
 
 from cgt_tf.runs.handles import load_source
 
@@ -18,7 +18,7 @@ GOLDENS = Path(__file__).parents[1] / "goldens"
 @pytest.mark.parametrize("module", ["hub_v1_tiny", "hub_deep_tiny"])
 def test_warm_up_transfer_scores_and_export(module, tmp_path):
     handle = f"tfhub:{GOLDENS}/{module}"
-    make_photos(tmp_path / "photos", ["dog", "emu"], 4)
+    make_photos(tmp_path / "photos", {"dog": 4, "emu": 4})
     make_feature_net(tmp_path / "features.keras")
     transfer = (
         f"--config.source={handle} --config.data.train={tmp_path}/photos "

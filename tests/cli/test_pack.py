@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from helpers import make_photos
 from in_process import invoke
-from tiny_data import make_photos
 
 from cgt_tf.export.sampler import open_sampler
 from cgt_tf.formats import packs
@@ -13,7 +13,7 @@ from cgt_tf.formats import packs
 def place(tmp_path_factory):
     """Two runs of one step from one source, and a pack of the second."""
     place = tmp_path_factory.mktemp("pack")
-    make_photos(place / "photos", ("dog", "emu", "fox"), 2)
+    make_photos(place / "photos", {"dog": 2, "emu": 2, "fox": 2})
     for name, classes in (("first", "dog"), ("second", "emu,fox")):
         status = invoke(
             "train",

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from helpers import make_photos
 
 from cgt_tf.config import EvaluationConfig, ModelConfig, TrainingConfig
 from cgt_tf.data.few_shot import load_data
@@ -17,15 +17,6 @@ from cgt_tf.training.loop import TrainingRun
 from cgt_tf.training.session import Session
 
 MODEL = {"g_widths": (8, 4, 4, 4), "d_widths": (4, 4, 8), "dim_z": 8, "shared_dim": 6}
-
-
-def make_photos(directory, counts):
-    rng = np.random.default_rng(0)
-    for name, count in counts.items():
-        (directory / name).mkdir(parents=True)
-        for i in range(count):
-            pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(directory / name / f"{i}.png")
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,10 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tensorflow as tf
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
-from PIL import Image
+from helpers import make_photos
 
 from cgt_tf.data import glyphs, prepared
 from cgt_tf.data.folders import prepare_folder
@@ -20,13 +19,7 @@ RECORDS = "cgt_folder-train.array_record-00000-of-00001"
 
 @pytest.fixture
 def photos(tmp_path):
-    rng = np.random.default_rng(0)
-    for name in ("ape", "bee"):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for i in range(3):
-            pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{i}.png")
-    return tmp_path / "photos"
+    return make_photos(tmp_path / "photos", {"ape": 3, "bee": 3}, size=(16, 16))
 
 
 def truncate(path):

@@ -5,14 +5,15 @@ import numpy as np
 from PIL import Image
 
 
-def make_photos(directory, names, count):
-    """Class folders of random images, 40 x 32 pixels."""
-    rng = np.random.default_rng(0)
-    for name in names:
+def make_photos(directory, counts, seed=0, size=(32, 40)):
+    """Class folders of random images, by class name how many; width and height in pixels."""
+    rng = np.random.default_rng(seed)
+    for name, count in counts.items():
         (directory / name).mkdir(parents=True)
         for i in range(count):
-            pixels = rng.integers(0, 256, (40, 32, 3), dtype=np.uint8)
+            pixels = rng.integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
             Image.fromarray(pixels).save(directory / name / f"{i}.png")
+    return directory
 
 
 def make_feature_net(path):
