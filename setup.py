@@ -1,16 +1,18 @@
 """Packaging of cgt_tf."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
+_ROOT = Path(__file__).parent
 _COMMANDS = ("prepare", "import_", "train", "evaluate", "sample", "export", "features", "pack")
 # Stubs of TensorFlow Serving's messages; each release goes with the TensorFlow of its number.
 _SERVING = ["tensorflow-serving-api>=2.18"]
 
 setup(
     name="cgt_tf",
-    version="0.1.0",
+    version=re.search(r'VERSION = "(.+)"', (_ROOT / "cgt_tf/version.py").read_text())[1],
     description="Adds new classes to a pretrained class-conditional GAN from a few images each.",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

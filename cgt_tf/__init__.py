@@ -11,7 +11,9 @@
 
 import importlib
 
-__version__ = "0.1.0"
+from cgt_tf.version import VERSION
+
+__version__ = VERSION
 
 # Loaded on first use, so that `import cgt_tf` and `--help` do not wait for TensorFlow.
 _LAZY = {

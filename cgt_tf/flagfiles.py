@@ -41,8 +41,7 @@ def preset(name: str) -> Path:
     Raises:
         InputError: there is none of that name, or several in different folders.
     """
-    root = directory()
-    every = {path.relative_to(root).with_suffix("").as_posix(): path for path in _flagfiles(root)}
+    every = presets()
     wanted = name.removesuffix(_ENDING)
     if wanted in every:
         return every[wanted]
@@ -53,8 +52,18 @@ def preset(name: str) -> Path:
     return every[found[0]]
 
 
-def _flagfiles(root: Path) -> list[Path]:
-    return sorted(root.glob(f"*/*{_ENDING}"))
+def presets() -> dict[str, Path]:
+    """The flagfiles of this package by their names, `<folder>/<file>` without its ending."""
+    root = directory()
+    paths = sorted(root.glob(f"*/*{_ENDING}"))
+    return {path.relative_to(root).with_suffix("").as_posix(): path for path in paths}
+
+
+def summary(path: Path) -> str:
+    """The first sentence of a flagfile's head."""
+    head = re.match(r"(?:#[^\n]*\n)+", path.read_text(encoding="utf-8"))[0]
+    paragraph = re.sub(r"\n?# ?", " ", head.split("\n#\n")[0]).strip()
+    return re.split(r"(?<=[a-z0-9)]\.) (?=[A-Z])", paragraph)[0]
 
 
 def _expanded(arguments: Sequence[str], place: Path, open_files: tuple) -> Iterator[str]:

@@ -19,6 +19,7 @@ PACKAGE = ROOT / "cgt_tf"
 # What each package imports, besides itself; all of it stands above in this table. The run directory
 # is below the methods and the training, which write and read it.
 ARROWS = {
+    "version": "",
     "errors": "",
     "files": "errors",
     "pictures": "errors",
@@ -45,7 +46,7 @@ ARROWS = {
     "scoring": "errors files pictures latents metrics config data networks runs methods training "
     "features export",
     "api": "errors flagfiles knobs config runs methods training export scoring",
-    "cli": "errors files flagfiles knobs metrics config data formats runs methods training "
+    "cli": "version errors files flagfiles knobs metrics config data formats runs methods training "
     "features export scoring",
 }
 # The package's own names, which are loaded when they are first used.
@@ -53,7 +54,7 @@ ANYTHING = {"__init__"}
 KERAS_ALONE = {"layers", "networks"}
 
 # What may be longer than a command: code of the command line itself, which uses nothing else.
-MACHINERY = {"errors", "files", "flagfiles", "knobs", "config", "methods", "cli"}
+MACHINERY = {"version", "errors", "files", "flagfiles", "knobs", "config", "methods", "cli"}
 
 MAX_COMMAND_LINES = 79
 MAX_FILE_LINES = 300

@@ -4,8 +4,9 @@ python tools/index_flagfiles.py
 """
 
 import json
-import re
 from pathlib import Path
+
+from cgt_tf import flagfiles
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FOLDERS = {
@@ -32,12 +33,9 @@ relative to it. Plans (`.json`) are series of runs:
 
 def summary(path: Path) -> str:
     """What a plan is about, or the first sentence of a flagfile's head."""
-    text = path.read_text(encoding="utf-8")
     if path.suffix == ".json":
-        return json.loads(text)["about"]
-    head = re.match(r"(?:#[^\n]*\n)+", text)[0]
-    paragraph = re.sub(r"\n?# ?", " ", head.split("\n#\n")[0]).strip()
-    return re.split(r"(?<=[a-z0-9)]\.) (?=[A-Z])", paragraph)[0]
+        return json.loads(path.read_text(encoding="utf-8"))["about"]
+    return flagfiles.summary(path)
 
 
 def index() -> str:

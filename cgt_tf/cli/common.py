@@ -15,10 +15,13 @@ from cgt_tf import flagfiles
 from cgt_tf.cli import help, quiet
 from cgt_tf.errors import InputError
 from cgt_tf.files import check_writable
+from cgt_tf.version import VERSION
 
 EXIT_INPUT_ERROR = 2
 _EXIT_INTERRUPTED = 130  # As shells report a command that was ended by Ctrl-C.
 _EXIT_BROKEN_PIPE = 141  # The same of SIGPIPE.
+# Asked of any command, in place of its work.
+_ANSWERS = {"--list_presets": help.presets, "--version": lambda: f"cgt_tf {VERSION}"}
 _LONGEST = 500  # Characters of TensorFlow's own messages.
 
 
@@ -150,6 +153,10 @@ def _parse(
     if help.is_wanted(argv[1:]):
         print(help.text(main, name, description))
         sys.exit(0)
+    for asked, answer in _ANSWERS.items():
+        if asked in argv[1:]:
+            print(answer())
+            sys.exit(0)
     argv = flagfiles.expand(argv)
     if check:
         check(argv)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from absl import flags
 
+from cgt_tf import flagfiles
 from cgt_tf.config import COMMON_KNOBS
 
 _HELP = ("--help", "-help", "-h", "--helpshort", "-helpshort", "-?")
@@ -32,8 +33,16 @@ def text(main: Callable, name: str, description: str) -> str:
     """
     return (
         f"{description.strip()}\n\nflags:\n{_flags_help(main)}\n\n"
-        f"Try {name} --helpfull for the flags of the libraries."
+        f"Try {name} --helpfull for the flags of the libraries, --list_presets for the package's "
+        "flagfiles, --version for its version."
     )
+
+
+def presets() -> str:
+    """The flagfiles of the package by name, a line each."""
+    named = {name: path for name, path in flagfiles.presets().items() if name[:5] != "base/"}
+    width = max(map(len, named))
+    return "\n".join(f"{name:{width}}  {flagfiles.summary(path)}" for name, path in named.items())
 
 
 def _flags_help(main: Callable) -> str:

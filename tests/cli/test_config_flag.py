@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+import cgt_tf
+
 _COMMAND = """
 import dataclasses
 from cgt_tf.cli import common, config_flag
@@ -86,3 +88,16 @@ def test_help_lists_every_field(run):
     assert result.returncode == 0 and result.stdout.startswith("A description.")
     for line in ("--config.rate=0.5", "--config.data.names=x", "--config.data.flip=False"):
         assert line in result.stdout
+
+
+def test_presets_are_listed_with_what_they_are(run):
+    result = run("--list_presets")
+    assert result.returncode == 0
+    lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert lines["quickstart/glyphs_transfer"].startswith("The bundled source (80 glyph classes)")
+    assert len(lines) > 40 and not any(name.startswith("base/") for name in lines)
+
+
+def test_the_version_is_that_of_the_package(run):
+    result = run("--version")
+    assert (result.returncode, result.stdout) == (0, f"cgt_tf {cgt_tf.__version__}\n")
