@@ -16,6 +16,7 @@ demo: .venv/installed
 	$(BIN)/cgt-evaluate --workdir=$(RUN)
 	$(BIN)/cgt-sample --model=$(RUN) --output=$(RUN)/grid.png
 	$(BIN)/cgt-export --workdir=$(RUN) --output=$(RUN)/served
+	$(BIN)/cgt-report --workdir=$(RUN)
 	$(BIN)/python tools/demo_report.py $(RUN)
 
 test: lint

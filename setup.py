@@ -6,7 +6,17 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 _ROOT = Path(__file__).parent
-_COMMANDS = ("prepare", "import_", "train", "evaluate", "sample", "export", "features", "pack")
+_COMMANDS = (
+    "prepare",
+    "import_",
+    "train",
+    "evaluate",
+    "sample",
+    "export",
+    "features",
+    "pack",
+    "report",
+)
 # Stubs of TensorFlow Serving's messages; each release goes with the TensorFlow of its number.
 _SERVING = ["tensorflow-serving-api>=2.18"]
 

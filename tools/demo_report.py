@@ -16,6 +16,7 @@ def main(workdir: str) -> None:
     for label, value in (
         ("pictures", run.path / "grid.png"),
         ("progress", run.samples),
+        ("report", run.path / "report.html"),
         ("FID before", f"{first['fid']:.2f} at step {first['step']}"),
         ("FID after", f"{after:.2f} at step {result['checkpoint_step']}"),
         ("ratio", f"{after / first['fid']:.2f}"),
