@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from tiny_sources import FORMS, normal, tiny_source, values
 
+from cgt_tf import progress
 from cgt_tf.data.pipeline import to_uint8
 from cgt_tf.methods import inversion_cache
 from cgt_tf.methods.inversion import (
@@ -119,7 +120,8 @@ def invert(images, directory, settings=SHORT, batch=2, source=None):
     return invert_images(source, images, settings, batch=batch, cache=cache)
 
 
-def test_a_second_inversion_does_no_work(tmp_path, counted, capsys):
+def test_a_second_inversion_does_no_work(tmp_path, counted, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
     images = images_of(FORM, 5)
     first = invert(images, tmp_path)
     assert [len(batch) for batch in counted] == [2, 2, 1]
