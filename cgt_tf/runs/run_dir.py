@@ -251,12 +251,12 @@ class RunDir:
                 f"expected the checkpoint best, last or one of {', '.join(map(str, steps))}, got "
                 f"{which!r}"
             )
-        ranked = self._ranked() if which == "best" else []
-        found = saved.first_sound(self.path, dict.fromkeys([*ranked, *steps[::-1]]), part)
+        scored = self._ranked() if which == "best" else []
+        found = saved.first_sound(self.path, dict.fromkeys([*scored, *steps[::-1]]), part)
         if found is None:
             raise InputError(f"expected a sound checkpoint in {self.path}, all are damaged")
-        if which == "best" and found not in ranked:
-            reason = "no checkpoint with a score is sound" if ranked else "there are no scores"
+        if which == "best" and found not in scored:
+            reason = "no checkpoint with a score is sound" if scored else "there are no scores"
             logging.warning(
                 "%s, so step %d, the last checkpoint, is the best: %s", reason, found, self.path
             )

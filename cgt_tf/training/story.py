@@ -98,6 +98,7 @@ class Story:
             f"samples: {self._run.samples}",
             f"next: cgt-evaluate --workdir={path}",
             f"      cgt-sample --model={path} --output={path}/grid.png",
+            f"      cgt-report --workdir={path}",
             f"      cgt-export --workdir={path} --output={path}/served",
         ]
         self.say("\n".join(lines))

@@ -90,10 +90,11 @@ def test_the_end_says_what_came_out_and_what_is_next(make_run, config):
     lines = log_of(training.run)
     assert "fid: first 9 at step 0, best 4 at step 2, last 5 at step 4" in lines
     assert "best checkpoint: step 2 of 0, 2, 4" in lines
-    assert lines[-4:] == [
+    assert lines[-5:] == [
         f"samples: {training.run.samples}",
         f"next: cgt-evaluate --workdir={training.run.path}",
         f"      cgt-sample --model={training.run.path} --output={training.run.path}/grid.png",
+        f"      cgt-report --workdir={training.run.path}",
         f"      cgt-export --workdir={training.run.path} --output={training.run.path}/served",
     ]
 
