@@ -80,7 +80,14 @@ def intra_cluster_diversity(real: np.ndarray, fake: np.ndarray) -> ClusterDivers
 def _compute(images: Comparison) -> Found:
     real = images.training() if images.training else images.real.features
     result = intra_cluster_diversity(real, images.fake.features)
-    return Found({"intra_cluster": result.mean, "intra_cluster_balanced": result.balanced})
+    return Found(
+        {
+            "intra_cluster": result.mean,
+            "intra_cluster_balanced": result.balanced,
+            "intra_cluster_filled": result.filled,
+        }
+    )
 
 
-METRIC = Metric(_compute, better={"intra_cluster": HIGHER, "intra_cluster_balanced": HIGHER})
+_NAMES = ("intra_cluster", "intra_cluster_balanced", "intra_cluster_filled")
+METRIC = Metric(_compute, better=dict.fromkeys(_NAMES, HIGHER))

@@ -119,7 +119,15 @@ def test_every_metric_of_the_config_is_measured(make):
     assert set(numbers) == {
         *("fid", "fid_infinity", "kmmd", "kid", "kid_standard_error", "is", "is_std"),
         *("precision", "recall", "density", "coverage", "intra_fid", "intra_kid"),
-        *("mind", "intra_cluster", "intra_cluster_balanced", "fld", "fld_gap", "fld_gap_error"),
+        *(
+            "mind",
+            "intra_cluster",
+            "intra_cluster_balanced",
+            "intra_cluster_filled",
+            "fld",
+            "fld_gap",
+            "fld_gap_error",
+        ),
         *("diversity", "diversity_of_real", "variance_ratio", "accuracy"),
         *("nearest", "nearest_of_heldout", "nearer_than_heldout"),
     }
