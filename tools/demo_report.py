@@ -4,7 +4,10 @@ import json
 import sys
 from pathlib import Path
 
-from cgt_tf.runs.run_dir import RunDir
+from cgt_tf.cli import quiet
+
+quiet.before_tensorflow()
+from cgt_tf.runs.run_dir import RunDir  # noqa: E402 (imports TensorFlow)
 
 
 def main(workdir: str) -> None:
