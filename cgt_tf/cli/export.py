@@ -6,7 +6,9 @@
 saved_model: old and new classes in one SavedModel under <output>/<version>/, for any Python with
 tensorflow, and for TensorFlow Serving, which <output>/serving/docker-compose.yml starts.
 native: the same for --config.source=model:<output>, with the discriminator; of a run of scratch,
-its own networks. With --precision=float16 it takes half the space, and prints how far images move.
+its own networks.
+--precision=float16 (SavedModel: or bfloat16) stores kernels and tables in half the space; images
+are computed in float32. It prints how far they move, and of a scored run's SavedModel both FIDs.
 """
 
 from absl import flags
@@ -23,7 +25,7 @@ _DATA_LICENCE = flags.DEFINE_string(
     "data_licence", "unknown", "Licence of the training images, for model_card.json."
 )
 _PRECISION = flags.DEFINE_enum(
-    "precision", "float32", ["float32", "float16"], "Of the weights that native stores."
+    "precision", "float32", ["float32", "float16", "bfloat16"], "Of the stored weights."
 )
 _FORMAT = flags.DEFINE_enum("format", "saved_model", ["saved_model", "native"], "What to write.")
 
@@ -45,6 +47,10 @@ def main(argv):
         licence={"weights": _WEIGHTS_LICENCE.value, "data": _DATA_LICENCE.value},
     )
     print("\n".join(exported.notes))
+    if _FORMAT.value == "saved_model" and _PRECISION.value != "float32":
+        from cgt_tf.scoring.exports import fid_line
+
+        print(fid_line(_WORKDIR.value, _CHECKPOINT.value, exported.path))
 
 
 def entry_point():

@@ -4,6 +4,7 @@ What an export measures itself (classes, sizes, times) stands beside what its ca
 method, scores and licences. A nearest-neighbour picture is not among it.
 """
 
+import dataclasses
 import json
 import time
 from collections.abc import Mapping
@@ -13,14 +14,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from cgt_tf.files import write_atomically
+from cgt_tf.files import read_json, write_atomically
 from cgt_tf.networks.extended import ExtendedGenerator
 from cgt_tf.networks.fold import parameters_per_class
 
 FILE = "model_card.json"
 UNKNOWN = "unknown"
 _TOLD = ("data", "method", "scores", "licence")
-_FLOAT_BYTES = 4
 _TIMED_ROWS = (1, 8)
 _REPEATS = 3
 _LIMITS = (
@@ -31,10 +31,33 @@ _LIMITS = (
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """How weights are stored. Images are always computed in float32.
+
+    Attributes:
+        stored: Precision of kernels and tables; all else is float32.
+        largest_difference: How far images move by it, in grey levels of 255; see
+            `difference.largest_difference`.
+    """
+
+    stored: str = "float32"
+    largest_difference: float = 0.0
+
+    @property
+    def note(self) -> str:
+        """One line for people."""
+        return (
+            f"stored in {self.stored}, computed in float32: images move by at most "
+            f"{self.largest_difference:.2f} of 255 grey levels"
+        )
+
+
 def write_card(
     extended: ExtendedGenerator,
     directory: Path,
     told: Mapping[str, Any],
+    weights: Weights,
     signatures: Mapping | None = None,
 ) -> None:
     """Writes the card into an export's directory.
@@ -43,6 +66,7 @@ def write_card(
         extended: What was exported.
         directory: Directory of a version, or of a native model.
         told: `data`, `method`, `scores` and `licence`, as JSON; what is missing is "unknown".
+        weights: How they are stored.
         signatures: Signatures of the written SavedModel, by name; timed on this machine's default
             device.
     """
@@ -55,7 +79,8 @@ def write_card(
         "architecture": spec.architecture,
         **{name: told.get(name, UNKNOWN) for name in _TOLD},
         "mixes_classes": extended.mixes,
-        "bytes_per_class": _bytes_per_class(extended),
+        "weights": {**dataclasses.asdict(weights), "computed": "float32"},
+        "bytes_per_class": _bytes_per_class(extended, weights),
         "milliseconds_per_image": _milliseconds(signatures, spec.num_classes),
         "measured_with": {
             "tensorflow": tf.__version__,
@@ -66,11 +91,17 @@ def write_card(
     write_atomically(directory / FILE, json.dumps(card, indent=2, ensure_ascii=False) + "\n")
 
 
-def _bytes_per_class(extended: ExtendedGenerator) -> int | str:
+def read_weights(directory: Path) -> Weights:
+    """What a card says of them."""
+    told = read_json(directory / FILE, "a model card")["weights"]
+    return Weights(told["stored"], told["largest_difference"])
+
+
+def _bytes_per_class(extended: ExtendedGenerator, weights: Weights) -> int | str:
     """Of the variables that a class adds, where classes are rows of tables."""
     if not extended.mixes:
         return UNKNOWN
-    return _FLOAT_BYTES * parameters_per_class(extended.generator)
+    return tf.as_dtype(weights.stored).size * parameters_per_class(extended.generator)
 
 
 def _milliseconds(signatures: Mapping | None, num_classes: int) -> dict[str, float] | str:

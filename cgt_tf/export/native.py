@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cgt_tf.export.card import write_card
+from cgt_tf.export.card import Weights, write_card
 from cgt_tf.export.difference import largest_difference
-from cgt_tf.formats.native import save_model
+from cgt_tf.formats.native import read_model, save_model
 from cgt_tf.networks.extended import extended_from
 from cgt_tf.networks.gan import Gan
 
 
 def export_native(
     gan: Gan, directory: str | Path, provenance: dict, precision: str, told: Mapping[str, Any]
-) -> tuple[Path, float]:
+) -> Path:
     """Writes a GAN with a model card.
 
     Args:
@@ -24,12 +24,17 @@ def export_native(
         told: See `card.write_card`.
 
     Returns:
-        The directory, and how far images move by the precision, in grey levels of 255.
+        The directory.
 
     Raises:
         InputError: see `formats.native.save_model`.
     """
     path = save_model(gan, directory, provenance, precision)
     extended = extended_from(gan)
-    write_card(extended, path, told)
-    return path, 0.0 if precision == "float32" else largest_difference(extended, path)
+    weights = Weights(precision)
+    if precision != "float32":
+        read = read_model(path)
+        stored = extended_from(Gan(read.spec, read.generator, None, read.class_names))
+        weights = Weights(precision, largest_difference(extended, stored))
+    write_card(extended, path, told, weights)
+    return path

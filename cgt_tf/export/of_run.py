@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from cgt_tf.errors import InputError
-from cgt_tf.export import saved_model, warm_up
+from cgt_tf.export import card, saved_model, warm_up
 from cgt_tf.export.native import export_native
 from cgt_tf.methods.registry import config_from_dict, create_method
 from cgt_tf.runs import facts
@@ -43,33 +43,35 @@ def export_run(
             of a native model.
         checkpoint: `best`, `last` or a step.
         form: `saved_model` or `native`.
-        precision: `float16` stores half the bytes of a native model.
+        precision: float16 or, of a SavedModel, bfloat16: weights stored in half the bytes.
         licence: Licences of `weights` and `data`, for the model card.
 
     Raises:
-        InputError: no such checkpoint, or a form and precision that do not go together.
+        InputError: no such checkpoint, or a precision that the form does not have.
     """
     if form not in FORMATS:
         raise InputError(f"expected a form out of {', '.join(FORMATS)}, got {form!r}")
-    if form != "native" and precision != "float32":
-        raise InputError(f"--precision={precision} needs --format=native, got {form}")
+    if form == "native" and precision == "bfloat16":
+        raise InputError("--precision=bfloat16 needs --format=saved_model, got native")
     snapshot = open_snapshot(workdir, checkpoint)
     told = {**facts.of_export(snapshot), "licence": licence or {}}
     classes = f"checkpoint of step {snapshot.step}, {len(snapshot.gan.class_names)} classes"
     if form == "native":
-        path, levels = export_native(snapshot.gan, output, snapshot.provenance, precision, told)
+        path = export_native(snapshot.gan, output, snapshot.provenance, precision, told)
         use = f"use it with --config.source=model:{path}"
         notes = [f"{classes}, written to {path}: {use}"]
-        if precision != "float32":
-            notes.insert(
-                0, f"stored in {precision}: images move by at most {levels:.2f} of 255 grey levels"
-            )
-        return Exported(path, tuple(notes))
-    path = saved_model.export_saved_model(snapshot.extended(), output, told=told)
-    notes = []
+        return Exported(path, (*_precision_notes(path, precision), *notes))
+    path = saved_model.export_saved_model(
+        snapshot.extended(), output, precision=precision, told=told
+    )
+    notes = _precision_notes(path, precision)
     if not (path / warm_up.FILE).exists():
         notes.append("no warm-up requests for a server: they need pip install 'cgt_tf[serving]'")
     method = create_method(config_from_dict(snapshot.run.config()))
     if method.needs_source and not method.keeps_old_classes:
         notes.append("the new classes only: this run has changed what the old ones need")
     return Exported(path, (*notes, f"{classes}, written to {path}"))
+
+
+def _precision_notes(path: Path, precision: str) -> list[str]:
+    return [] if precision == "float32" else [card.read_weights(path).note]

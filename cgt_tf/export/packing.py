@@ -107,5 +107,5 @@ def _write(gan: Gan, output: str, form: str, data: dict[str, Any]) -> Path:
     told = {"data": data} if data else {}
     if form == "native":
         provenance = {"class_names": list(gan.class_names), **data}
-        return export_native(gan, output, provenance, "float32", told)[0]
+        return export_native(gan, output, provenance, "float32", told)
     return export_saved_model(extended_from(gan), output, told=told)

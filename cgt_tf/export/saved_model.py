@@ -31,7 +31,9 @@ import tensorflow as tf
 from cgt_tf.data.pipeline import to_uint8
 from cgt_tf.errors import InputError
 from cgt_tf.export import card, kit, warm_up
+from cgt_tf.export.difference import largest_difference
 from cgt_tf.export.serving import GeneratorModule, make_signatures
+from cgt_tf.export.stored import StoredWeights
 from cgt_tf.files import staged_directory
 from cgt_tf.latents import latents_from_seeds
 from cgt_tf.networks.extended import ExtendedGenerator
@@ -52,6 +54,7 @@ def export_saved_model(
     base_directory: str | Path,
     *,
     version: int | None = None,
+    precision: str = "float32",
     told: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes `<base_directory>/<version>/`, all or nothing, and checks what it wrote.
@@ -64,6 +67,8 @@ def export_saved_model(
         extended: Old and new classes, folded.
         base_directory: Holds one directory for each version; made where it is missing.
         version: A positive integer; default is one more than the highest there is.
+        precision: Of the stored weights, see `stored.StoredWeights`; float16 and bfloat16 take half
+            the space. Images are computed in float32, and the model card says how far they move.
         told: What the model card says of data, method, scores and licence, see `card.write_card`.
 
     Returns:
@@ -71,20 +76,24 @@ def export_saved_model(
 
     Raises:
         InputError: the version exists, the place cannot be written to, it is a SavedModel itself,
-            or a class name has a line break.
-        BrokenExportError: the artefact's images differ by more than 1e-4 from the generator's.
+            a class name has a line break, or a weight is not finite in the precision.
+        BrokenExportError: the artefact's images differ by more than 1e-4 from those of the
+            generator with the weights that are stored.
     """
     base = Path(base_directory)
     _check_class_names(extended.class_names)
     if (base / "saved_model.pb").exists():
         raise InputError(f"expected a directory of model versions, got a SavedModel: {base}")
     version = _free_version(base, version)
+    weights = StoredWeights(extended, precision)
     target = base / str(version)
     with staged_directory(target) as temporary:
-        _write(extended, temporary)
-        served = _verify(extended, temporary)
+        _write(extended, weights, temporary)
+        served = _verify(extended, weights, temporary)
         warm_up.write_warm_up(extended, temporary, kit.model_name(base))
-        card.write_card(extended, temporary, told or {}, served.signatures)
+        card.write_card(
+            extended, temporary, told or {}, _moved(extended, served, precision), served.signatures
+        )
         # Another export may have finished while this one was written.
         _free_version(base, version)
     kit.write_kit(base)
@@ -213,18 +222,20 @@ def _free_version(base: Path, version: int | None) -> int:
     return version
 
 
-def _write(extended: ExtendedGenerator, directory: Path) -> None:
+def _write(extended: ExtendedGenerator, weights: StoredWeights, directory: Path) -> None:
     with tempfile.TemporaryDirectory() as assets:
         file = Path(assets) / _CLASS_NAMES_FILE
         file.write_text("".join(f"{name}\n" for name in extended.class_names), encoding="utf-8")
-        module = GeneratorModule(extended, str(file))
-        tf.saved_model.save(module, str(directory), signatures=make_signatures(extended))
+        module = GeneratorModule(weights, str(file))
+        tf.saved_model.save(module, str(directory), signatures=make_signatures(extended, weights))
 
 
-def _verify(extended: ExtendedGenerator, directory: Path) -> ServedGenerator:
+def _verify(
+    extended: ExtendedGenerator, weights: StoredWeights, directory: Path
+) -> ServedGenerator:
     """Compares one batch, of classes from the first to the last, with the generator in memory.
 
-    Returns what it has loaded.
+    That computes with the weights that are stored. Returns what it has loaded.
     """
     served = load_saved_model(directory)
     if served.class_names != list(extended.class_names):
@@ -235,13 +246,25 @@ def _verify(extended: ExtendedGenerator, directory: Path) -> ServedGenerator:
     labels = np.linspace(0, classes - 1, _CHECKED_SAMPLES).round().astype(np.int64)
     seeds = np.arange(_CHECKED_SAMPLES)
     z = latents_from_seeds(seeds, extended.spec.dim_z)
-    wanted = np.asarray(extended(z, labels), np.float32)
+    with weights.in_use():
+        wanted = np.asarray(extended(z, labels), np.float32)
     images = served.signatures["from_latent"](label=tf.constant(labels), z=z)["image"].numpy()
     _check_close(images, wanted, _TOLERANCE)
     # One grey level: rounding to integers may turn the smallest difference into one.
     sampled = served.sample(labels, seeds).astype(np.float32)
     _check_close(sampled, to_uint8(wanted).numpy().astype(np.float32), 1)
     return served
+
+
+def _moved(extended: ExtendedGenerator, served: ServedGenerator, precision: str) -> card.Weights:
+    if precision == "float32":
+        return card.Weights()
+    from_latent = served.signatures["from_latent"]
+
+    def images(z, labels):
+        return from_latent(label=tf.constant(labels, tf.int64), z=tf.constant(z))["image"].numpy()
+
+    return card.Weights(precision, largest_difference(extended, images))
 
 
 def _check_close(images: np.ndarray, wanted: np.ndarray, tolerance: float) -> None:

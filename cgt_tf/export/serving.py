@@ -7,6 +7,7 @@ without this package answers, and refuses, as this package does.
 import tensorflow as tf
 
 from cgt_tf.data.pipeline import to_uint8
+from cgt_tf.export.stored import StoredWeights
 from cgt_tf.latents import latents_from_seeds
 from cgt_tf.networks.extended import ExtendedGenerator
 from cgt_tf.networks.spec import GanSpec
@@ -16,28 +17,31 @@ class GeneratorModule(tf.Module):
     """What a SavedModel holds besides its signatures: variables and the class names' file.
 
     Args:
-        extended: The generator; its variables are held, not copied.
+        weights: What is stored.
         class_names_file: Path of a text file, which becomes an asset of the SavedModel.
     """
 
-    def __init__(self, extended: ExtendedGenerator, class_names_file: str):
+    def __init__(self, weights: StoredWeights, class_names_file: str):
         super().__init__(name="cgt_tf_generator")
         # Plain tf.Variables, not the Keras model: loading must not ask for Keras.
-        variables = extended.read_variables()
-        self.generator_variables = [variable.value for variable in variables]
+        self.generator_variables = weights.variables
         self.class_names_file = tf.saved_model.Asset(class_names_file)
 
 
 def make_signatures(
-    extended: ExtendedGenerator,
+    extended: ExtendedGenerator, weights: StoredWeights
 ) -> dict[str, tf.types.experimental.ConcreteFunction]:
     """Traced signatures by name; B is free in all of them, and the first axis of every tensor.
 
     Out-of-range labels, a truncation outside (0, 1], vectors of different lengths, and latents or
     weights that make no finite image raise `tf.errors.InvalidArgumentError`.
+
+    Args:
+        extended: The generator.
+        weights: Its weights as they are stored, which the signatures read.
     """
     spec = extended.spec
-    images_from_latents, images_from_seeds = _image_functions(extended)
+    images_from_latents, images_from_seeds = _image_functions(extended, weights)
 
     def serving_default(label, seed):
         label, seed = _after(_label_checks(label, spec, seed=seed), label, seed)
@@ -73,12 +77,12 @@ def make_signatures(
         (label,) = _after([_range_check(label, spec)], label)
         return {"name": tf.gather(tf.constant(extended.class_names), label)}
 
-    weights, z, label, seed, truncation = _input_specs(spec)
+    class_weights, z, label, seed, truncation = _input_specs(spec)
     inputs = {
         serving_default: (label, seed),
         truncated: (label, seed, truncation),
         from_latent: (label, z),
-        mix: (weights, z),
+        mix: (class_weights, z),
         png: (label, seed, truncation),
         labels: (label,),
     }
@@ -98,7 +102,7 @@ def _input_specs(spec: GanSpec) -> tuple[tf.TensorSpec, ...]:
     )
 
 
-def _image_functions(extended: ExtendedGenerator):
+def _image_functions(extended: ExtendedGenerator, stored: StoredWeights):
     """Images of weights and latents, and of labels and seeds; traced once for all signatures."""
     spec = extended.spec
     weights_spec, z_spec, *seed_specs = _input_specs(spec)
@@ -106,7 +110,8 @@ def _image_functions(extended: ExtendedGenerator):
 
     @tf.function(input_signature=[weights_spec, z_spec, truncation_spec], autograph=False)
     def images_from_latents(weights, z, truncation):
-        images, _ = extended.generator(z, weights, truncation=truncation)
+        with stored.in_use():
+            images, _ = extended.generator(z, weights, truncation=truncation)
         images = tf.cast(images, tf.float32)
         images = tf.ensure_shape(images, [None, spec.resolution, spec.resolution, 3])
         return tf.debugging.check_numerics(images, "expected inputs that make finite images; image")

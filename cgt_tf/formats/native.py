@@ -23,6 +23,7 @@ from cgt_tf.errors import InputError
 from cgt_tf.files import staged_directory
 from cgt_tf.formats.assign import ReportLine, Rule, assign
 from cgt_tf.formats.imported import Imported
+from cgt_tf.networks.fold import STATISTICS
 from cgt_tf.networks.gan import Gan, create_discriminator, create_generator
 from cgt_tf.networks.spec import GanSpec
 from cgt_tf.networks.weights import by_name
@@ -39,8 +40,8 @@ def save_model(
         gan: To write.
         directory: New, or empty.
         provenance: JSON of where the weights come from.
-        precision: float32; or float16, half the size: of what has two axes or more, since
-            statistics span more magnitudes than float16 has.
+        precision: float32; or float16, half the size: of kernels and tables. Statistics span more
+            magnitudes than float16 has.
 
     Raises:
         InputError: the directory exists and is not empty, or a weight is not finite, also where
@@ -72,7 +73,7 @@ def _stored(network, precision: str, where: str) -> dict[str, np.ndarray]:
     """Arrays by name, as they are written; all are finite."""
     arrays = {name: ops.convert_to_numpy(v) for name, v in by_name(network).items()}
     for name, array in arrays.items():
-        if array.dtype == np.float32 and array.ndim >= 2:
+        if array.dtype == np.float32 and array.ndim >= 2 and not name.endswith(STATISTICS):
             with np.errstate(over="ignore"):  # What does not fit is infinite, which is refused.
                 arrays[name] = array.astype(precision)
     _check_finite(arrays, where)

@@ -51,8 +51,24 @@ def score(request: Request) -> tuple[Scores, RunDir | None]:
     return _score_images(request), None
 
 
-def _score_run(request: Request) -> tuple[Scores, RunDir]:
-    """Scores the new classes of a run at a checkpoint; `data` replaces its held-out images."""
+def score_export(request: Request, export: ServedGenerator) -> tuple[Scores, Scores]:
+    """Scores the new classes of a run, and those of its export on the same latents and labels.
+
+    Args:
+        request: Of the run; without standing statistics, which an export does not have.
+        export: Of the request's checkpoint.
+
+    Raises:
+        InputError: see `score`.
+    """
+    return _score_run(request)[0], _score_run(request, export)[0]
+
+
+def _score_run(request: Request, export: ServedGenerator | None = None) -> tuple[Scores, RunDir]:
+    """Scores the new classes of a run at a checkpoint; `data` replaces its held-out images.
+
+    With `export` its images are scored, of the same latents and labels.
+    """
     request.refuse("a run has its own classes and size", "classes", "resolution")
     request.refuse("a run has its own training images", "training")
     run = RunDir(request.workdir)
@@ -78,6 +94,8 @@ def _score_run(request: Request) -> tuple[Scores, RunDir]:
     evaluator = run_evaluator(config, strategy, train, heldout, protocol, evaluation, seed)
     with standing(extended, names, strategy, protocol, config):
         sample = sample_function(extended, names, strategy, protocol, evaluation.batch_size)
+        if export is not None:
+            sample = _served_sample(export, names, protocol.truncation), evaluation.batch_size
         samples = evaluator.draw(sample[0], extended.spec.dim_z, names, sample[1])
         return _score(evaluator, samples, request, run.path.name, checkpoint_step=step), run
 

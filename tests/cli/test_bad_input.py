@@ -152,8 +152,8 @@ FLAGS = [
     ("import_", "--source=bundled:glyphs32 --output={tmp}/new --truncation=0", "--truncation in"),
     (
         "export",
-        "--workdir={tmp} --output={tmp}/new --precision=float16",
-        "--precision=float16 needs --format=native, got saved_model",
+        "--workdir={tmp} --output={tmp}/new --format=native --precision=bfloat16",
+        "--precision=bfloat16 needs --format=saved_model, got native",
     ),
     ("features", "--data=x --output=x.h5", "to end in .keras"),
     ("features", "--data=x --output={tmp}/x.keras --learning_rate=nan", "number above 0, got nan"),
@@ -358,10 +358,12 @@ def test_mixtures_of_nothing(model):
     import tensorflow as tf
 
     from cgt_tf.export.serving import make_signatures
+    from cgt_tf.export.stored import StoredWeights
     from cgt_tf.networks.extended import extended_from
     from cgt_tf.runs.handles import load_source
 
-    signature = make_signatures(extended_from(load_source(f"model:{model}")))["mix"]
+    extended = extended_from(load_source(f"model:{model}"))
+    signature = make_signatures(extended, StoredWeights(extended))["mix"]
     z = tf.zeros((1, 8))
     for weights in ([0.0, 0.0], [-1.0, 2.0], [np.nan, 1.0]):
         with pytest.raises(tf.errors.InvalidArgumentError, match="numbers >= 0, not all 0"):

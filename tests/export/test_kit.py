@@ -174,11 +174,11 @@ def test_the_card_says_what_was_measured_and_what_is_unknown(base):
 
 def test_the_card_takes_what_the_caller_tells(projected, served, tmp_path):
     told = {"data": {"train": "bundled:glyphs"}, "licence": {"weights": "CC0", "data": "unknown"}}
-    card.write_card(projected[2], tmp_path, told, served.signatures)
+    card.write_card(projected[2], tmp_path, told, card.Weights(), served.signatures)
     values = json.loads((tmp_path / card.FILE).read_text(encoding="utf-8"))
     assert {name: values[name] for name in told} == told
     assert values["method"] == "unknown"
-    card.write_card(projected[2], tmp_path, told)
+    card.write_card(projected[2], tmp_path, told, card.Weights())
     untimed = json.loads((tmp_path / card.FILE).read_text(encoding="utf-8"))
     assert untimed == values | {"milliseconds_per_image": "unknown"}
 

@@ -20,7 +20,7 @@ from cgt_tf.export.saved_model import BrokenExportError, export_saved_model, loa
 def fast_export(base, monkeypatch):
     """Exports copy the files of `base` instead of tracing anew."""
 
-    def copy_base(extended, directory):
+    def copy_base(extended, weights, directory):
         extra = shutil.ignore_patterns("assets.extra", "model_card.json")
         shutil.copytree(base / "1", directory, dirs_exist_ok=True, ignore=extra)
 
@@ -152,7 +152,7 @@ def renamed(extended, name):
 
 
 def test_a_failed_write_leaves_nothing(projected, tmp_path, monkeypatch):
-    def fail(extended, directory):
+    def fail(extended, weights, directory):
         (directory / "saved_model.pb").write_bytes(b"half")
         raise OSError("disk full")
 
