@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from cgt_tf.errors import InputError
 from cgt_tf.export.saved_model import load_saved_model
-from cgt_tf.features.choice import NoFeaturesError
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.scoring.request import Request
 from cgt_tf.scoring.score import score_export
@@ -18,13 +18,10 @@ def fid_line(workdir: str, checkpoint: str, export: Path) -> str:
     Args:
         workdir: Directory of the run.
         checkpoint: That was exported: `best`, `last` or a step.
-        export: Directory of the SavedModel's version.
-
-    Raises:
-        InputError: the run's images are no longer there.
+        export: Directory of the SavedModel's version, which is whole whatever this finds.
     """
     if not RunDir(workdir).scores():
-        return "FID not measured: this run has no scores"
+        return "FID not measured: this run was not scored while it trained"
     request = Request.of(
         workdir=workdir,
         checkpoint=checkpoint,
@@ -34,7 +31,7 @@ def fid_line(workdir: str, checkpoint: str, export: Path) -> str:
     )
     try:
         scores = score_export(request, load_saved_model(export))
-    except NoFeaturesError as error:
+    except InputError as error:
         return f"FID not measured: {error}"
     before, after = (each.metrics["fid"] for each in scores)
     count = scores[0].num_fake

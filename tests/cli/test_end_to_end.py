@@ -1,11 +1,13 @@
 """A stranger's session on a tiny scale: source, transfer, scores, samples, SavedModel."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 from command_line import run
 from helpers import make_feature_net, make_photos
+from in_process import invoke
 from PIL import Image
 
 SIZE = "--config.model.g_widths=8,4,4,4 --config.model.d_widths=4,4,8 --config.model.dim_z=8"
@@ -162,3 +164,23 @@ def test_resuming_a_finished_run_changes_nothing(session):
     )
     assert result.returncode == 0
     assert (root / "run" / "stats.jsonl").read_bytes() == before
+
+
+def test_an_export_in_fewer_bits_says_what_that_does_to_images(session, tmp_path, capsys):
+    root, _ = session
+    export = ("export", f"--workdir={root}/run", "--checkpoint=last", "--precision=bfloat16")
+    assert invoke(*export, f"--output={tmp_path}/served") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"stored in bfloat16, .* images move by at most \d+\.\d\d of 255 grey", out)
+    found = re.search(r"^FID of 8 images: (\S+) in float32, (\S+) as stored$", out, re.MULTILINE)
+    before, after = map(float, found.groups())
+    assert before != after
+    assert after == pytest.approx(before, rel=0.1)
+    # The export stands, whatever has become of what it would be compared with.
+    (root / "photos").rename(root / "moved")
+    try:
+        assert invoke(*export, f"--output={tmp_path}/served") == 0
+    finally:
+        (root / "moved").rename(root / "photos")
+    assert "FID not measured: " in capsys.readouterr().out
+    assert (tmp_path / "served" / "2" / "saved_model.pb").exists()
