@@ -167,6 +167,11 @@ class TrainingConfig:
         "float32", "or bfloat16: of convolutions and feature maps in training; all else is float32"
     )
     deterministic: bool = knob(True, "deterministic TensorFlow ops: resume is exact")
+    steps_per_call: int = knob(
+        10,
+        "steps made without looking at signals, at most, and no more than take about a second; "
+        "changes no number",
+    )
     log_every: int = knob(20, "steps between lines of stats.jsonl")
     sample_every: int = knob(200, "steps between sample grids; 0: none")
     checkpoint_every: int = knob(

@@ -64,7 +64,7 @@ def _check_training(config: Config) -> None:
             "range of numbers needs scaled losses, which there are none here"
         )
     one_of("training.precision", training.precision, configs.PRECISIONS)
-    for name in ("steps", "accumulation", "d_steps", "log_every"):
+    for name in ("steps", "accumulation", "d_steps", "steps_per_call", "log_every"):
         at_least(f"training.{name}", getattr(training, name), 1)
     between("training.batch_size", training.batch_size, 1, _MOST_IMAGES)
     for name in ("sample_every", "checkpoint_every", "ema_start", "generator_accumulation"):

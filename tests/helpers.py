@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 
@@ -22,3 +23,9 @@ def make_feature_net(path):
     hidden = keras.layers.AveragePooling2D(16)(images)
     features = keras.layers.Dense(3, name="features")(keras.layers.Flatten()(hidden))
     keras.Model(images, keras.layers.Dense(2, name="logits")(features)).save(path)
+
+
+def endless(*batches):
+    """Batches of arrays of the same shapes in turn, over and over, as a `StageStep` takes them."""
+    columns = tuple(np.stack(column) for column in zip(*batches, strict=True))
+    return iter(tf.data.Dataset.from_tensor_slices(columns).repeat())

@@ -94,6 +94,7 @@ def test_defaults_are_valid(name):
         ("model.channels", -1, "must be in [0, 65536], got -1"),
         ("model.g_widths", (8, 0), "must be in [1, 65536], got 0"),
         ("training.d_steps", 0, "must be at least 1, got 0"),
+        ("training.steps_per_call", 0, "must be at least 1, got 0"),
         ("training.log_every", 0, "must be at least 1, got 0"),
         ("training.sample_every", -1, "must be at least 0, got -1"),
         ("training.checkpoint_every", -1, "must be at least 0, got -1"),

@@ -73,11 +73,15 @@ class StepLog:
         writer: Writer of the TensorBoard events.
         story: Told of scores and warnings.
         collapse_share: Least variance ratio without a warning, see `collapse_warnings`.
+
+    Attributes:
+        seconds_per_step: Of the last interval; None before a stage's first.
     """
 
     def __init__(self, run: RunDir, writer, story: Story, collapse_share: float = 0.0):
         self._run, self._writer, self._story = run, writer, story
         self._images_per_step, self._stage = 0, {}
+        self.seconds_per_step: float | None = None
         self._collapse_share = collapse_share
         records = run.read_stats()
         self._gap = LogitGap(records)
@@ -94,11 +98,15 @@ class StepLog:
         """
         self._images_per_step = images_per_step
         self._stage = {"stage": stage} if stage else {}
+        self.seconds_per_step = None
         self.restart_interval()
 
-    def add(self, step: int, scalars: dict) -> None:
-        """Takes in the scalars of a step; between two calls of `flush` of one stage."""
-        self._pending.append((step, scalars))
+    def add(self, first: int, scalars: dict) -> None:
+        """Takes in the scalars of steps from `first` on, float32 [steps] by name.
+
+        Between two calls of `flush`, all are of one stage.
+        """
+        self._pending.append((first, scalars))
 
     def flush(self) -> dict | None:
         """Checks and writes what was collected; returns the record, None where there was nothing.
@@ -108,13 +116,17 @@ class StepLog:
         """
         if not self._pending:
             return None
-        rows = [(step, {k: float(v) for k, v in row.items()}) for step, row in self._pending]
-        for step, row in rows:
-            check_finite(row, f"step {step}")
+        parts = [{k: v.numpy() for k, v in scalars.items()} for _, scalars in self._pending]
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        first, count = self._pending[0][0], len(next(iter(columns.values())))
+        for i in range(count):
+            row = {name: float(values[i]) for name, values in columns.items()}
+            check_finite(row, f"step {first + i}")
         now = time.monotonic()
-        rate = len(rows) * self._images_per_step / max(now - self._interval_start, 1e-9)
-        last_step = rows[-1][0]
-        means = {name: float(np.mean([row[name] for _, row in rows])) for name in rows[0][1]}
+        self.seconds_per_step = max(now - self._interval_start, 1e-9) / count
+        rate = self._images_per_step / self.seconds_per_step
+        last_step = first + count - 1
+        means = {k: float(np.mean(v, dtype=np.float64)) for k, v in columns.items()}
         record = {
             "step": last_step,
             **self._stage,

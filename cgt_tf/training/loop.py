@@ -16,46 +16,25 @@ from cgt_tf.progress import Progress
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.training.hooks import Checkpoints, DivergedError, StepLog, WeightCheck
 from cgt_tf.training.sample_grid import SampleGrid
+from cgt_tf.training.spans import Span, spans_of
 from cgt_tf.training.state import TrainState
-from cgt_tf.training.step import StageStep, batches_per_step, microbatches_per_step
+from cgt_tf.training.step import StageStep, batches_per_step
 from cgt_tf.training.stopping import StoppedError, StopSignals
 from cgt_tf.training.story import Story
 
 # How often a diverged run goes on with half the learning rates.
 _MOST_REDUCTIONS = 3
+# A signal, and the progress bar, wait for the end of a call.
+_SECONDS_PER_CALL = 1.0
 # Scores of the present generator, called with the extended generator and the step.
 Evaluate = Callable[[ExtendedGenerator, int], dict[str, float]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Span:
-    """Where a stage lies in a run.
-
-    Attributes:
-        stage: The stage.
-        first, last: Steps of the run before it and at its end.
-        first_microbatch, first_batch: Microbatches and batches of training images before it.
-        several: Whether the run has other stages.
-    """
-
-    stage: Stage
-    first: int
-    last: int
-    first_microbatch: int
-    first_batch: int
-    several: bool
-
-
-def spans_of(stages: tuple[Stage, ...]) -> list[Span]:
-    """The stages one after the other."""
-    spans, step, microbatches, batches = [], 0, 0, 0
-    for stage in stages:
-        last = step + stage.steps
-        spans.append(Span(stage, step, last, microbatches, batches, len(stages) > 1))
-        step = last
-        microbatches += stage.steps * microbatches_per_step(stage)
-        batches += stage.steps * batches_per_step(stage)
-    return spans
+def steps_in_time(seconds_per_step: float | None, most: int) -> int:
+    """Steps that take about a second, from 1 to `most`; 1 before a step was timed."""
+    if seconds_per_step is None:
+        return 1
+    return max(1, min(most, int(_SECONDS_PER_CALL / seconds_per_step)))
 
 
 @dataclasses.dataclass
@@ -121,7 +100,7 @@ class TrainingRun:
         """Runs from the newest sound checkpoint to the last stage's last step.
 
         Args:
-            signals: Asked after each step; None: nothing stops the run.
+            signals: Asked after each call of the step; None: nothing stops the run.
 
         Raises:
             StoppedError: a signal was received; the step is saved.
@@ -193,12 +172,14 @@ class TrainingRun:
         step_function = self.make_step(span)
         log.enter(training.batch_size * count, stage.name if span.several else None)
         title = stage.name if span.several else "train"
+        step = start
         with Progress(title, stage.steps, "step", done=start - span.first) as bar:
-            for step in range(start + 1, span.last + 1):
-                log.add(step, step_function([next(batches) for _ in range(count)]))
-                bar.add()
-                due = around.due_any(step)
-                logged = step % training.log_every == 0 or due or step == span.last
+            while step < span.last:
+                steps = self._steps_of_call(step, span, log, around)
+                log.add(step + 1, step_function(batches, steps))
+                step += steps
+                bar.add(steps)
+                due, logged = around.due_any(step), self._logged(step, span, around)
                 signum = signals.agreed(self.strategy, logged)
                 if logged or signum:
                     bar.show(_shown(log.flush()))
@@ -210,8 +191,22 @@ class TrainingRun:
                 if due and self.state.stopped_early:
                     break
 
+    def _logged(self, step: int, span: Span, around: "_Around") -> bool:
+        """Whether the numbers up to a step are written: then, and with whatever else is due."""
+        every = self.config.training.log_every
+        return step % every == 0 or step == span.last or around.due_any(step)
+
+    def _steps_of_call(self, step: int, span: Span, log: StepLog, around: "_Around") -> int:
+        """Steps after `step` that are made before Python has something to do again."""
+        most = self.config.training.steps_per_call
+        # Several machines must make the same calls, however fast each is.
+        if not isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            most = steps_in_time(log.seconds_per_step, most)
+        ends = (i for i in range(1, most) if self._logged(step + i, span, around))
+        return next(ends, most)
+
     def batches(self, span: Span, start: int) -> Iterator:
-        """The batches of the steps of a stage after step `start`, step by step."""
+        """The batches of the steps of a stage after step `start`, as its `StageStep` takes them."""
         count = batches_per_step(span.stage)
         return iter(
             distributed_batches(

@@ -86,10 +86,8 @@ def _steps(
     with tempfile.TemporaryDirectory() as directory:
         run = TrainingRun(config, RunDir(directory), strategy, method, networks, data)
         step, batches = run.make_step(), run.batches(run.spans[0], 0)
-        scalars = [
-            {name: float(value) for name, value in step([next(batches)]).items()}
-            for _ in range(STEPS)
-        ]
+        found = {name: value.numpy() for name, value in step(batches, STEPS).items()}
+        scalars = [{name: float(v[i]) for name, v in found.items()} for i in range(STEPS)]
     moving = [v for v in networks.generator.variables if v.name.startswith("moving_")]
     return scalars, [keras.ops.convert_to_numpy(v) for v in moving]
 

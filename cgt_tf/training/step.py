@@ -1,8 +1,11 @@
-"""One training step: the phases of a stage in turn; one `tf.function` under the strategy.
+"""Training steps: the phases of a stage in turn; one `tf.function` under the strategy.
 
 Every microbatch has a key of its own, which its random numbers depend on; see `training.draws`.
-Those of one update are a loop in the graph, whose gradients add up replica by replica.
+Those of one update are a loop in the graph, whose gradients add up replica by replica. Steps are a
+loop around it, always, so that how many a call makes changes no number.
 """
+
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -30,7 +33,7 @@ def microbatches_per_step(stage: Stage) -> int:
 
 
 class StageStep:
-    """Callable on the list of image batches of one step; returns float32 scalars by name.
+    """Callable on an iterator of image batches; makes some steps and returns their scalars.
 
     Args:
         strategy: The `tf.distribute` strategy.
@@ -56,16 +59,34 @@ class StageStep:
         self._first_step, self._first_microbatch = first_step, first_microbatch
         self._draws = Draws(config.seed, config.training.batch_size, strategy)
         self._augmentation = Augmentation(config.augmentation, state.adaptive)
-        self._run = tf.function(self._step, autograph=False)
+        self._run = tf.function(self._steps, autograph=False)
 
-    def __call__(self, batches) -> dict[str, tf.Tensor]:
-        """Runs one step.
+    def __call__(self, batches: Iterator, steps: int = 1) -> dict[str, tf.Tensor]:
+        """Makes steps, without coming back to Python between them.
 
         Args:
-            batches: `batches_per_step(stage)` batches of `(images uint8 [b, R, R, 3], labels int32
-                [b], indices int64 [b])`, as the distributed dataset yields them.
+            batches: TensorFlow's iterator of batches `(images uint8 [b, R, R, 3], labels int32 [b],
+                indices int64 [b])`, as of the distributed dataset; a step takes
+                `batches_per_step(stage)` of them.
+            steps: How many, at least 1.
+
+        Returns:
+            Scalars of each step by name, float32 [steps].
         """
-        return self._run(tuple(batches))
+        return self._run(batches, tf.constant(steps))
+
+    def _steps(self, batches, steps):
+        names: list[str] = []
+
+        def step(i, rows):
+            scalars = self._step([next(batches) for _ in range(batches_per_step(self._stage))])
+            names[:] = scalars
+            return i + 1, rows.write(i, tf.stack(list(scalars.values())))
+
+        loop = (tf.constant(0), tf.TensorArray(tf.float32, steps))
+        loop = tf.while_loop(lambda i, _: i < steps, step, loop, parallel_iterations=1)
+        values = tf.unstack(loop[1].stack(), len(names), axis=1)
+        return dict(zip(names, values, strict=True))
 
     def _step(self, batches):
         state, scalars = self._state, {}

@@ -493,8 +493,7 @@ def test_distillation_keeps_the_discriminator_near_its_source(tmp_path):
         settings = {"lambda_d": weight, "lambda_g": 0.0, "class_init": "mean_old"}
         training = run_of(tmp_path / str(weight), settings, warmup=30)
         step, batches = training.make_step(), training.batches(training.spans[0], 0)
-        for _ in range(30):
-            step([next(batches)])
+        step(batches, 30)
         networks = training.networks
         found[weight] = drift(networks["source_discriminator"], networks.discriminator, images)
     # Weights are not what it pulls at: Adam moves them as far either way.

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import endless
 
 from cgt_tf.config import TrainingConfig
 from cgt_tf.errors import InputError
@@ -205,8 +206,8 @@ def test_what_tells_classes_apart_waits_for_the_ramp(make_run, config, ramp_gene
     run = make_run(config)
     step = run.make_step()
     rng = np.random.default_rng(0)
-    images = tf.constant(rng.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8))
-    batch = (images, tf.constant([0, 1, 2, 0]), tf.range(4, dtype=tf.int64))
+    images = rng.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+    batches = endless((images, np.array([0, 1, 2, 0], np.int32), np.arange(4)))
     tables = [
         run.networks.discriminator.class_projection.kernel,
         run.networks.generator.class_embedding.kernel,
@@ -219,7 +220,7 @@ def test_what_tells_classes_apart_waits_for_the_ramp(make_run, config, ramp_gene
 
     history = [apart_and_mean()]
     for _ in range(4):
-        step([batch])
+        step(batches)
         history.append(apart_and_mean())
     moved = [
         # Steps are 1e-4; rounding of what all classes have in common is not a difference.

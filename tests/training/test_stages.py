@@ -125,11 +125,8 @@ def test_the_first_stage_is_the_one_that_runs_alone(tmp_path):
     for training in trainings:
         span = training.spans[0]
         step, batches = training.make_step(span), training.batches(span, 0)
-        records.append([step([next(batches)]) for _ in range(2)])
-    for ours, theirs in zip(*records, strict=True):
-        expected = {name: float(value) for name, value in theirs.items()}
-        found = {name: float(value) for name, value in ours.items()}
-        assert found == pytest.approx(expected, rel=1e-5, abs=1e-5)
+        records.append({name: value.numpy() for name, value in step(batches, 2).items()})
+    assert records[0] == pytest.approx(records[1], rel=1e-5, abs=1e-5)
 
 
 def test_frozen_kernels_and_their_norms_rest_in_the_first_stage(tmp_path):
@@ -140,7 +137,7 @@ def test_frozen_kernels_and_their_norms_rest_in_the_first_stage(tmp_path):
     before = [(layer.kernel.numpy(), layer.u.numpy()) for layer in layers]
     span = training.spans[0]
     step, batches = training.make_step(span), training.batches(span, 0)
-    step([next(batches)])
+    step(batches)
     for layer, (kernel, u) in zip(layers, before, strict=True):
         np.testing.assert_array_equal(layer.kernel, kernel)
         np.testing.assert_array_equal(layer.u, u)

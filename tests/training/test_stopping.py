@@ -23,11 +23,11 @@ def test_the_step_is_saved_and_the_run_goes_on(make_run, config, stored, monkeyp
     stopped = make_run(config, "stopped")
     call, done = steps.StageStep.__call__, []
 
-    def stepped(self, batches):
+    def stepped(self, batches, steps):
         done.append(None)
         if len(done) == 3:
             os.kill(os.getpid(), signum)
-        return call(self, batches)
+        return call(self, batches, steps)
 
     with monkeypatch.context() as patch, StopSignals() as signals:
         patch.setattr(steps.StageStep, "__call__", stepped)

@@ -21,7 +21,7 @@ from cgt_tf.methods.base import DataSpec  # noqa: E402
 from cgt_tf.networks.gan import create_gan  # noqa: E402
 from cgt_tf.networks.spec import GanSpec  # noqa: E402
 from cgt_tf.training.state import TrainState  # noqa: E402
-from cgt_tf.training.step import StageStep, batches_per_step  # noqa: E402
+from cgt_tf.training.step import StageStep  # noqa: E402
 from cgt_tf.training.strategy import create_strategy  # noqa: E402
 
 
@@ -58,9 +58,7 @@ def main(strategy_name: str, steps: int, fields: str = "{}") -> None:
         state = TrainState(networks, (stage,), config, method.ema_networks)
     batches = iter(distributed_batches(strategy, images, config.training.batch_size, 1, 0))
     step = StageStep(strategy, state, stage, config)
-    count = batches_per_step(stage)
-    records = [step([next(batches) for _ in range(count)]) for _ in range(steps)]
-    losses = {name: [float(record[name]) for record in records] for name in records[0]}
+    losses = {name: values.numpy().tolist() for name, values in step(batches, steps).items()}
     print(json.dumps({"replicas": strategy.num_replicas_in_sync, **losses}))
 
 
