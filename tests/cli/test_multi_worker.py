@@ -29,7 +29,7 @@ def start(root, name, strategy, worker=None, ports=()):
     arguments = (
         f"--config.method.name=scratch --config.data.train={root}/photos "
         "--config.model.g_widths=8,4,4,4 --config.model.d_widths=4,4,8 --config.model.dim_z=8 "
-        "--config.training.steps=3 --config.training.batch_size=4 --config.training.log_every=1 "
+        "--config.training.steps=6 --config.training.batch_size=4 --config.training.log_every=2 "
         f"--config.evaluation.every=0 --config.training.strategy={strategy} "
         f"--config.data.cache_dir={root}/cache_{worker} --workdir={root}/{name}"
     )

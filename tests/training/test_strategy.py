@@ -22,6 +22,15 @@ def test_mirrored_replicas_follow_one_device(losses, name):
 
 
 @pytest.mark.slow
+def test_steps_of_one_call_are_those_of_single_calls(losses):
+    """The default's calls make ten steps."""
+    for several, single in zip(
+        losses, train_on_one_and_two(STEPS, {"training": {"steps_per_call": 1}}), strict=True
+    ):
+        assert several == single
+
+
+@pytest.mark.slow
 def test_reconstructing_replicas_follow_one_device():
     # The distance of a replica's own codes is not the same on two.
     fields = {

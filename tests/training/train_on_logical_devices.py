@@ -58,7 +58,11 @@ def main(strategy_name: str, steps: int, fields: str = "{}") -> None:
         state = TrainState(networks, (stage,), config, method.ema_networks)
     batches = iter(distributed_batches(strategy, images, config.training.batch_size, 1, 0))
     step = StageStep(strategy, state, stage, config)
-    losses = {name: values.numpy().tolist() for name, values in step(batches, steps).items()}
+    most = config.training.steps_per_call
+    calls = [step(batches, min(most, steps - done)) for done in range(0, steps, most)]
+    losses = {
+        name: [float(value) for scalars in calls for value in scalars[name]] for name in calls[0]
+    }
     print(json.dumps({"replicas": strategy.num_replicas_in_sync, **losses}))
 
 
