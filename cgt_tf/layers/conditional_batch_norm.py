@@ -32,6 +32,8 @@ class Condition(NamedTuple):
         domains: float [B, D] weights of the domains, or None where there is one.
         embedding: float [B, E] shared class embedding, or None in generators without one.
         kernels: float [B, T], what modulated convolutions see; None: the class weights.
+        labels: int [B], the classes where each sample is of one, so that a layer may read its row
+            of a table instead of multiplying with all; else None.
     """
 
     classes: Any
@@ -40,6 +42,7 @@ class Condition(NamedTuple):
     domains: Any = None
     embedding: Any = None
     kernels: Any = None
+    labels: Any = None
 
 
 class FoldedOffsets(NamedTuple):

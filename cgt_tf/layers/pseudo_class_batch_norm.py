@@ -21,6 +21,13 @@ from cgt_tf.layers.spectral import SpectralDense, SpectralLayer
 _CODE_SN_EPS = 1e-12
 
 
+def _rows_of(table, class_weights, labels):
+    """Rows [B, C] of a table [M, C]; with labels at a cost that does not grow with M."""
+    if labels is None:
+        return ops.matmul(class_weights, table)
+    return ops.take(table, labels, axis=0)
+
+
 class ScoreMatrix(SpectralLayer):
     """Similarity scores [N, M] of M new classes to N pseudo-classes; may be shared by layers.
 
@@ -39,9 +46,10 @@ class ScoreMatrix(SpectralLayer):
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(input_shape[-1],), initializer="zeros")
 
-    def call(self, class_weights, training=False):
-        """Class weights [B, M] to weights of the pseudo-classes [B, N]."""
-        weights = ops.matmul(class_weights, ops.transpose(self.normalized_kernel(training)))
+    def call(self, class_weights, training=False, labels=None):
+        """Class weights [B, M], or labels int [B], to weights of the pseudo-classes [B, N]."""
+        rows = ops.transpose(self.normalized_kernel(training))
+        weights = _rows_of(rows, class_weights, labels)
         return weights + self.bias if self.use_bias else weights
 
     def get_config(self):
@@ -136,18 +144,20 @@ class PropagatedOffsets(MixedLayer):
             shape = (sizes["num_classes"], sizes["channels"])
             self.residual = self.add_weight(name="residual", shape=shape, initializer="zeros")
 
-    def call(self, class_weights, latent=None, training=False):
+    def call(self, class_weights, latent=None, training=False, labels=None):
         """Class weights c [B, M], and chunks of z [B, dim] where there is one, to [B, C].
+
+        With labels int [B], c is taken to be their one-hot rows.
 
         P (S c + s) + p + R c + Z z: weights that do not add up to 1 scale what the classes have of
         their own, not the biases that are common to them.
         """
         offsets = ops.zeros((1, self.settings["channels"]))
         if self.prior is not None:
-            scores = self.scores(class_weights, training=training)
+            scores = self.scores(class_weights, training=training, labels=labels)
             offsets = offsets + self.prior(scores, training=training)
         if self.residual is not None:
-            offsets = offsets + ops.matmul(class_weights, self.residuals())
+            offsets = offsets + _rows_of(self.residuals(), class_weights, labels)
         return offsets if latent is None else offsets + self.latent(latent, training=training)
 
     def residuals(self):
@@ -199,8 +209,9 @@ class PseudoClassBatchNorm(ConditionalBatchNorm):
         self.shift.build()
 
     def modulation(self, condition, training):
-        arguments = (condition.classes, condition.latent)
-        scale, shift = (part(*arguments, training=training) for part in (self.scale, self.shift))
+        given = (condition.classes, condition.latent)
+        options = {"training": training, "labels": condition.labels}
+        scale, shift = (part(*given, **options) for part in (self.scale, self.shift))
         return 1 + scale, shift
 
     def fold(self, embeddings=None) -> FoldedOffsets:

@@ -22,7 +22,13 @@ from cgt_tf.layers.attention import SelfAttention
 from cgt_tf.layers.conditional_batch_norm import AffineBatchNorm, Condition
 from cgt_tf.layers.mixed import MixedLayer, widen
 from cgt_tf.layers.spectral import SpectralConv2D, SpectralDense, SpectralEmbedding
-from cgt_tf.networks.conditioning import ClassInput, base_condition, class_weights, source_norm
+from cgt_tf.networks.conditioning import (
+    ClassInput,
+    base_condition,
+    class_weights,
+    single_labels,
+    source_norm,
+)
 from cgt_tf.networks.spec import GanSpec
 
 
@@ -169,7 +175,8 @@ class BaseGenerator(keras.Model):
         if embedding is None and self.class_embedding is not None:
             embedding = self.class_embedding(weights)
         condition = base_condition(self.spec, weights, truncation)
-        return condition._replace(embedding=embedding, kernels=given.kernels)
+        labels = single_labels(given.classes)
+        return condition._replace(embedding=embedding, kernels=given.kernels, labels=labels)
 
     @property
     def convolutions(self) -> list[SpectralConv2D]:

@@ -35,6 +35,14 @@ def class_weights(labels, num_classes):
     return ops.one_hot(labels, num_classes)
 
 
+def single_labels(classes):
+    """Labels int [B] where each sample is of one class; None for weights [B, K], and for None."""
+    if classes is None:
+        return None
+    labels = ops.convert_to_tensor(classes)
+    return None if len(labels.shape) == 2 else ops.cast(labels, "int32")
+
+
 def truncation_weights(truncation, grid: tuple[float, ...]):
     """Weights [1, T] or [B, T] that interpolate linearly between the levels of a grid.
 

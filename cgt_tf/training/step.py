@@ -75,6 +75,10 @@ class StageStep:
         """
         return self._run(batches, tf.constant(steps))
 
+    def traced(self, batches: Iterator) -> tf.types.experimental.ConcreteFunction:
+        """The graph that calls on such batches run, however many steps they make."""
+        return self._run.get_concrete_function(batches, tf.constant(1))
+
     def _steps(self, batches, steps):
         names: list[str] = []
 
