@@ -61,4 +61,4 @@ def test_two_workers_follow_one_device(tmp_path):
     assert alone.returncode == 0, output
     np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), atol=1e-4)
     assert len(losses(tmp_path / "two")) == 3
-    assert (tmp_path / "two" / "checkpoints" / "step_0000003" / "manifest.json").is_file()
+    assert (tmp_path / "two" / "checkpoints" / "step_0000006" / "manifest.json").is_file()
