@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 from cgt_tf.layers.conditional_batch_norm import Condition, TableBatchNorm
@@ -143,6 +144,24 @@ def test_one_hot_scores_restore_an_old_class(layer):
     new = layer(x, Condition(np.eye(2, dtype=np.float32), z))
     expected = old(x, Condition(np.eye(5, dtype=np.float32)[[4, 1]], z))
     np.testing.assert_allclose(new, expected, atol=1e-6)
+
+
+def test_labels_and_their_one_hot_rows_modulate_and_learn_alike(layer):
+    randomize(layer)
+    z = None if layer.scale.latent is None else normal(4, 2)
+    labels = np.array([1, 0, 1, 1], np.int32)
+    found = []
+    for given in (None, labels):
+        condition = Condition(np.eye(2, dtype=np.float32)[labels], z, labels=given)
+        values = [variable.value for variable in layer.trainable_variables]
+        with tf.GradientTape() as tape:
+            scale, shift = layer.modulation(condition, True)
+            loss = tf.reduce_sum(scale * normal(4, 3) + shift * normal(4, 3, seed=1))
+        gradients = map(tf.convert_to_tensor, tape.gradient(loss, values))
+        found.append([scale, shift, *gradients])
+    for by_rows, by_label in zip(*found, strict=True):
+        assert np.any(by_rows)
+        np.testing.assert_allclose(by_label, by_rows, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("latent_dim", [0, 2])
