@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import io
 import json
 import math
 import pathlib
@@ -229,8 +230,16 @@ class CgtGlyphs(tfds.core.GeneratorBasedBuilder):
             for index in range(per_class):
                 yield (
                     f"{label:03d}_{index:05d}",
-                    {"image": render(character, split, index), "label": label},
+                    {"image": _png(render(character, split, index)), "label": label},
                 )
+
+
+def _png(image: np.ndarray) -> io.BytesIO:
+    # TFDS would have TensorFlow encode each array, which takes as long as to draw it.
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "png")
+    file.seek(0)
+    return file
 
 
 def prepare(subset: str, data_dir: str | pathlib.Path | None = None) -> CgtGlyphs:
