@@ -237,7 +237,7 @@ class CgtGlyphs(tfds.core.GeneratorBasedBuilder):
 def _png(image: np.ndarray) -> io.BytesIO:
     # TFDS would have TensorFlow encode each array, which takes as long as to draw it.
     file = io.BytesIO()
-    Image.fromarray(image).save(file, "png")
+    Image.fromarray(image).save(file, "png", compress_level=1)
     file.seek(0)
     return file
 
