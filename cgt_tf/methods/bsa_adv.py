@@ -3,7 +3,8 @@
 import dataclasses
 from typing import ClassVar
 
-from cgt_tf.methods.cgan_transfer import CGANTransfer, CGANTransferSettings, OffsetSettings
+from cgt_tf.methods.cgan_transfer import CGANTransfer
+from cgt_tf.methods.cgan_transfer_settings import CGANTransferSettings, OffsetSettings
 
 
 class BSAAdversarial(CGANTransfer):

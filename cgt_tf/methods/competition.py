@@ -10,7 +10,7 @@ sees the label too, and learns from fresh draws.
 import tensorflow as tf
 
 from cgt_tf.methods.adversarial import FAKE
-from cgt_tf.methods.minegan import Branches, MineGANSettings
+from cgt_tf.methods.minegan_settings import Branches, MineGANSettings
 from cgt_tf.methods.objectives import AdversarialLoss
 from cgt_tf.methods.phases import Microbatch, Terms
 from cgt_tf.networks.conditioning import class_weights

@@ -30,8 +30,9 @@ from typing import TYPE_CHECKING, ClassVar
 from cgt_tf.config import Config, knob
 from cgt_tf.config_checks import at_least, below_one, one_of
 from cgt_tf.errors import InputError
-from cgt_tf.methods.base import DataSpec, Networks
+from cgt_tf.methods.base import DataSpec
 from cgt_tf.methods.phases import Adam, Stage, Trained
+from cgt_tf.methods.run_networks import Networks
 from cgt_tf.methods.transfergan import TransferGAN, TransferGANSettings
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 
 from cgt_tf.errors import InputError
-from cgt_tf.methods.base import Networks
+from cgt_tf.methods.run_networks import Networks
 from cgt_tf.networks.biggan import BaseGenerator
 from cgt_tf.networks.weights import variable_name
 from cgt_tf.runs import saved

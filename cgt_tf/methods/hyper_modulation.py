@@ -40,8 +40,9 @@ from typing import TYPE_CHECKING, ClassVar
 from cgt_tf.config import Config, knob
 from cgt_tf.config_checks import at_least, one_of
 from cgt_tf.errors import InputError
-from cgt_tf.methods.base import DataSpec, Networks, TransferMethod
+from cgt_tf.methods.base import DataSpec, TransferMethod
 from cgt_tf.methods.phases import Adam, Microbatch, Phase, Stage, Terms, Trained
+from cgt_tf.methods.run_networks import Networks
 
 if TYPE_CHECKING:
     from cgt_tf.networks.extended import ExtendedGenerator

@@ -13,7 +13,7 @@ from cgt_tf.layers.equalised import TaskNetwork
 from cgt_tf.layers.modulated_kernels import HyperConv2D, HyperLowRankConv2D
 from cgt_tf.layers.modulation import Factors
 from cgt_tf.layers.spectral import SpectralConv2D
-from cgt_tf.methods.base import Networks
+from cgt_tf.methods.run_networks import Networks
 from cgt_tf.networks.biggan import BaseGenerator
 from cgt_tf.networks.extended import ExtendedGenerator
 from cgt_tf.networks.fold import (

@@ -9,10 +9,11 @@ from keras import ops
 from cgt_tf.config import Config
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
-from cgt_tf.methods.base import DataSpec, Networks
+from cgt_tf.methods.base import DataSpec
 from cgt_tf.methods.discriminant import nearest_classes
-from cgt_tf.methods.minegan import Branches, MineGANSettings
+from cgt_tf.methods.minegan_settings import Branches, MineGANSettings
 from cgt_tf.methods.miner import LAYERS, Miner, set_start, set_vectors
+from cgt_tf.methods.run_networks import Networks
 from cgt_tf.methods.transfer import check_transfer, transferred_discriminator
 from cgt_tf.methods.whole_generator import whole_spec
 from cgt_tf.networks.biggan import BaseGenerator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cgt_tf.config import OptimizerConfig
 
 if TYPE_CHECKING:
-    from cgt_tf.methods.base import Networks
+    from cgt_tf.methods.run_networks import Networks
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from cgt_tf.layers.pseudo_class_batch_norm import (
 )
 from cgt_tf.methods import discriminant, equal_updates, prior_controls
 from cgt_tf.methods import propagation_init as init
-from cgt_tf.methods.cgan_transfer import CGANTransferSettings
+from cgt_tf.methods.cgan_transfer_settings import CGANTransferSettings
 from cgt_tf.networks.biggan import BaseGenerator
 from cgt_tf.networks.fold import copy_unconditional, fold_norms
 from cgt_tf.networks.gan import Gan, create_generator

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from cgt_tf.layers.pseudo_class_batch_norm import PropagatedOffsets, ScoreMatrix
-from cgt_tf.methods.cgan_transfer import CGANTransferSettings
+from cgt_tf.methods.cgan_transfer_settings import CGANTransferSettings
 
 _RESIDUAL_STD = 0.02
 

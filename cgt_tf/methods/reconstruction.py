@@ -7,7 +7,7 @@ from keras import ops
 from cgt_tf.config import Config
 from cgt_tf.layers.mixed import MixedLayer
 from cgt_tf.methods.base import DataSpec
-from cgt_tf.methods.bsa import BSASettings
+from cgt_tf.methods.bsa_settings import BSASettings
 from cgt_tf.methods.perceptual import FeatureMaps, load_feature_maps
 from cgt_tf.methods.phases import Microbatch, Terms
 from cgt_tf.methods.scaled_dense import ScaledDense

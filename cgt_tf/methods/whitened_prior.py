@@ -20,7 +20,7 @@ from cgt_tf.networks.gan import Gan, create_generator
 from cgt_tf.networks.spec import GanSpec
 
 if TYPE_CHECKING:
-    from cgt_tf.methods.class_prior import ClassPriorSettings
+    from cgt_tf.methods.class_prior_settings import ClassPriorSettings
 
 # Directions of less than this share of the largest deviation are rounding, and no class has them.
 _NEGLIGIBLE = 1e-6

@@ -9,8 +9,9 @@ from cgt_tf.config import Config, to_dict
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.data.pipeline import distributed_batches
 from cgt_tf.errors import InputError
-from cgt_tf.methods.base import Networks, TransferMethod
+from cgt_tf.methods.base import TransferMethod
 from cgt_tf.methods.phases import Stage
+from cgt_tf.methods.run_networks import Networks
 from cgt_tf.networks.extended import ExtendedGenerator
 from cgt_tf.progress import Progress
 from cgt_tf.runs.run_dir import RunDir

@@ -12,9 +12,10 @@ from cgt_tf.config import Config
 from cgt_tf.data.few_shot import load_data
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.layers.mixed import compute_in
-from cgt_tf.methods.base import DataSpec, Networks, TransferMethod
+from cgt_tf.methods.base import DataSpec, TransferMethod
 from cgt_tf.methods.phases import Stage
 from cgt_tf.methods.registry import create_method
+from cgt_tf.methods.run_networks import Networks
 from cgt_tf.networks.fold import parameters_per_class
 from cgt_tf.networks.gan import Gan
 from cgt_tf.networks.weights import select_variables

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from cgt_tf.config import Config
 from cgt_tf.errors import InputError
-from cgt_tf.methods.base import Networks
 from cgt_tf.methods.phases import Phase, Stage
+from cgt_tf.methods.run_networks import Networks
 from cgt_tf.metrics.ranking import is_better
 from cgt_tf.networks.weights import select_variables, variable_name
 from cgt_tf.runs import checkpoints

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cgt_tf.methods.cgan_transfer import CGANTransferSettings
+from cgt_tf.methods.cgan_transfer_settings import CGANTransferSettings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 _KNOB = "--config.cgan_transfer."

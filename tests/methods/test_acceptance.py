@@ -18,7 +18,8 @@ from tiny_sources import OLD, TARGET, normal, tiny_source, trained_variables
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.layers.pseudo_class_batch_norm import PseudoClassBatchNorm
 from cgt_tf.methods.base import DataSpec
-from cgt_tf.methods.cgan_transfer import CGANTransfer, CGANTransferSettings
+from cgt_tf.methods.cgan_transfer import CGANTransfer
+from cgt_tf.methods.cgan_transfer_settings import CGANTransferSettings
 from cgt_tf.methods.propagation import norm_factory, penalties
 from cgt_tf.methods.registry import create_config
 from cgt_tf.networks.biggan import Generator

@@ -7,9 +7,10 @@ from tiny_sources import tiny_source
 
 from cgt_tf.config import OptimizerConfig
 from cgt_tf.errors import InputError
-from cgt_tf.methods.base import Networks, TransferMethod
+from cgt_tf.methods.base import TransferMethod
 from cgt_tf.methods.phases import Adam, Phase, Stage, Terms, Trained
 from cgt_tf.methods.registry import create_config
+from cgt_tf.methods.run_networks import Networks
 from cgt_tf.networks.gan import Gan
 from cgt_tf.networks.weights import select_variables, variable_name
 

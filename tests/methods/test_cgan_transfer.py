@@ -10,7 +10,8 @@ from tiny_sources import penalties, trained_variables
 
 from cgt_tf.errors import InputError
 from cgt_tf.methods.base import DataSpec
-from cgt_tf.methods.cgan_transfer import CGANTransfer, CGANTransferSettings
+from cgt_tf.methods.cgan_transfer import CGANTransfer
+from cgt_tf.methods.cgan_transfer_settings import CGANTransferSettings
 from cgt_tf.methods.registry import create_config
 from cgt_tf.networks.fold import fold_norms
 from cgt_tf.networks.gan import Gan, create_gan

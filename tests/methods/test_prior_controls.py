@@ -8,7 +8,7 @@ from tiny_sources import TARGET, normal, penalties, tiny_source, trained_variabl
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
 from cgt_tf.methods import discriminant
-from cgt_tf.methods.cgan_transfer import CGANTransferSettings
+from cgt_tf.methods.cgan_transfer_settings import CGANTransferSettings
 from cgt_tf.methods.prior_controls import prior_rows, prior_table, table_rng
 from cgt_tf.methods.propagation import old_offsets, parts_of
 from cgt_tf.methods.registry import create_config, create_method, validate

@@ -11,7 +11,7 @@ from tiny_sources import penalties, trained_variables, values
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
 from cgt_tf.methods.base import DataSpec
-from cgt_tf.methods.cgan_transfer import CGANTransferSettings
+from cgt_tf.methods.cgan_transfer_settings import CGANTransferSettings
 from cgt_tf.methods.discriminant import nearest_classes
 from cgt_tf.methods.propagation import parts_of, score_matrices
 from cgt_tf.methods.registry import create_config, create_method

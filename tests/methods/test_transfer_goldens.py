@@ -13,7 +13,7 @@ import tensorflow as tf
 from presets import preset
 
 from cgt_tf.layers.conditional_batch_norm import Condition
-from cgt_tf.methods.cgan_transfer import CGANTransferSettings
+from cgt_tf.methods.cgan_transfer_settings import CGANTransferSettings
 from cgt_tf.methods.propagation import norm_factory, penalties
 from cgt_tf.networks.spec import GanSpec
 

@@ -3,8 +3,9 @@
 import dataclasses
 
 from cgt_tf.config import knob
-from cgt_tf.methods.base import DataSpec, Networks, TransferMethod
+from cgt_tf.methods.base import DataSpec, TransferMethod
 from cgt_tf.methods.phases import Adam, Stage, Trained
+from cgt_tf.methods.run_networks import Networks
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -7,8 +7,8 @@ import tensorflow as tf
 from helpers import endless
 
 from cgt_tf.errors import InputError
-from cgt_tf.methods.base import Networks
 from cgt_tf.methods.phases import Adam, Phase, Stage, Terms, Trained
+from cgt_tf.methods.run_networks import Networks
 from cgt_tf.training.draws import Draws
 from cgt_tf.training.state import TrainState
 from cgt_tf.training.step import StageStep, batches_per_step, microbatches_per_step

@@ -1,8 +1,8 @@
 """A method whose networks have one block at 8x8 pixels."""
 
 from cgt_tf.methods.adversarial import Adversarial
-from cgt_tf.methods.base import Networks
 from cgt_tf.methods.phases import Adam, Trained
+from cgt_tf.methods.run_networks import Networks
 from cgt_tf.methods.scratch import Scratch
 from cgt_tf.networks.gan import Gan, create_gan, create_generator
 from cgt_tf.networks.spec import GanSpec
