@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from command_line import run
 from helpers import make_photos
+from in_process import run
 from PIL import Image
 
 from cgt_tf.errors import InputError

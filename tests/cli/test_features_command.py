@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from command_line import run
+from in_process import run
 from PIL import Image
 
 from cgt_tf.features.loading import load_feature_net

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import run
+from in_process import run
 
 from cgt_tf.runs.handles import load_source
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_scratch import CLASS_NAMES, TinyScratch
+from tiny_scratch import CLASS_NAMES, QuickScratch
 
 from cgt_tf.config import TrainingConfig
 from cgt_tf.data.image_set import ImageSet
@@ -38,7 +38,7 @@ def config():
 def make_run(tmp_path, images):
     """Builds the training run of a config in a directory, as `cgt-train` would."""
 
-    def make(config, name="run", evaluate=None, method=TinyScratch, images=images):
+    def make(config, name="run", evaluate=None, method=QuickScratch, images=images):
         keras.utils.set_random_seed(config.seed)
         strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
         method = method(config)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny_scratch import TinyScratch
 
 from cgt_tf.metrics.metric import Comparison, LabelledFeatures
 from cgt_tf.metrics.registry import get_metric
@@ -102,7 +103,7 @@ def test_a_collapse_is_said_and_kept(make_run, config, capsys):
     def evaluate(extended, step):
         return {"fid": 9.0 - step, VARIANCE_RATIO: ratios[step]}
 
-    run = make_run(config, evaluate=evaluate)
+    run = make_run(config, evaluate=evaluate, method=TinyScratch)
     run.train()
     scored = {r["step"]: r for r in run.run.read_stats() if "fid" in r}
     assert [step for step, r in scored.items() if "warnings" in r] == [1, 3]

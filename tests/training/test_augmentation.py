@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from helpers import endless
 from logical_devices import train_on_one_and_two
+from tiny_scratch import TinyScratch
 
 from cgt_tf.config import AUGMENTATIONS, AugmentationConfig
 from cgt_tf.methods.adversarial import FAKE, REAL
@@ -144,7 +145,7 @@ def test_all_that_the_discriminator_sees_is_augmented(make_run, config, monkeypa
     """White images get holes: reals and fakes, in the steps of D and of G, each its own."""
     config.augmentation.policy = ("cutout",)
     config.training.d_steps = 2
-    run = make_run(config)
+    run = make_run(config, method=TinyScratch)
     generator, discriminator = run.networks.generator.call, run.networks.discriminator.call
     seen = []
 
@@ -173,7 +174,7 @@ def test_flips_reach_the_discriminator(make_run, config):
     logged = {}
     for flip in (False, True):
         config.data.flip = flip
-        run = make_run(config, f"flip_{flip}")
+        run = make_run(config, f"flip_{flip}", method=TinyScratch)
         run.train()
         logged[flip] = run.run.read_stats()[0]
     assert logged[False]["d_real"] != logged[True]["d_real"]
@@ -194,10 +195,10 @@ def test_a_resumed_run_with_everything_on_ends_bit_for_bit_the_same(
     def evaluate(extended, step):
         return {"fid": 9.0 - step}
 
-    straight = make_run(config, "straight", evaluate)
+    straight = make_run(config, "straight", evaluate, TinyScratch)
     straight.train()
-    train_until(make_run(config, "stopped", evaluate), 2)
-    again = make_run(config, "stopped", evaluate)
+    train_until(make_run(config, "stopped", evaluate, TinyScratch), 2)
+    again = make_run(config, "stopped", evaluate, TinyScratch)
     again.train()
     assert_ends_alike(straight.run, again.run, 4)
     found = stored(again.run, 4)

@@ -19,11 +19,11 @@ def test_a_resumed_run_ends_bit_for_bit_like_an_uninterrupted_one(
     make_run, config, train_until, stored, assert_ends_alike, precision
 ):
     config.training.precision = precision
-    straight = make_run(config, "straight")
+    straight = make_run(config, "straight", method=TinyScratch)
     straight.train()
-    stopped = make_run(config, "stopped")
+    stopped = make_run(config, "stopped", method=TinyScratch)
     train_until(stopped, 2)
-    make_run(config, "stopped").train()
+    make_run(config, "stopped", method=TinyScratch).train()
     assert_ends_alike(straight.run, stopped.run, 4)
     earlier, expected = stored(straight.run, 2), stored(straight.run, 4)
     assert any(not np.array_equal(earlier[name], value) for name, value in expected.items())
@@ -48,7 +48,7 @@ def test_the_generators_passes_are_its_own(make_run, config, monkeypatch, passes
     config.training.accumulation, config.training.generator_accumulation = 3, passes
     config.training.steps, config.training.checkpoint_every = 1, 0
     config.generator.learning_rate = config.discriminator.learning_rate = 0.0
-    run = make_run(config)
+    run = make_run(config, method=TinyScratch)
     run.networks.discriminator.linear.bias.assign([1000.0])  # Next to it all else is small.
     kind, calls = type(run.networks.generator), tf.Variable(0)
     call = kind.call
@@ -133,7 +133,7 @@ def test_evaluation_sees_the_ema_and_leaves_the_weights(make_run, config):
         seen[step] = layer.kernel.numpy()
         return {"fid": 1.0}
 
-    run = make_run(config, evaluate=evaluate)
+    run = make_run(config, method=TinyScratch, evaluate=evaluate)
     state = run.train()
     shadow = state.ema.shadow["generator"]["linear/kernel"]
     np.testing.assert_array_equal(seen[4], shadow.numpy())
@@ -142,7 +142,7 @@ def test_evaluation_sees_the_ema_and_leaves_the_weights(make_run, config):
 
 def test_the_ema_follows_the_weights_until_it_starts(make_run, config):
     config.training.ema_start = 100
-    run = make_run(config)
+    run = make_run(config, method=TinyScratch)
     shadow = run.train().ema.shadow["generator"]
     for variable in run.networks.generator.variables:
         average = shadow[variable_name(variable)]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import endless
+from tiny_scratch import TinyScratch
 
 from cgt_tf.methods.regularisers import lazy_r1, squared_gradients
 
@@ -81,7 +82,7 @@ def batch_of(images, labels):
 def test_in_a_run_it_is_due_at_every_kth_update_and_pulls_the_gradients_down(make_run, config):
     config.training.r1_gamma, config.training.r1_every = 10.0, 2
     config.training.d_steps, config.training.accumulation = 1, 2
-    run = make_run(config)
+    run = make_run(config, method=TinyScratch)
     step = run.make_step()
     rng = np.random.default_rng(0)
     batch = batch_of(rng.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8), [0, 1, 2, 0])
@@ -95,7 +96,7 @@ def test_the_first_penalty_of_a_run_is_that_of_its_discriminator(make_run, confi
     config.training.r1_gamma, config.training.r1_every = 2.0, 3
     config.training.batch_size, config.training.accumulation = 2, 2
     config.discriminator.learning_rate = 0.0
-    run = make_run(config)
+    run = make_run(config, method=TinyScratch)
     discriminator = run.networks.discriminator
     images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
     labels = np.array([0, 1, 2, 0], np.int32)

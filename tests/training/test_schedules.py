@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import endless
+from tiny_scratch import TinyScratch
 
 from cgt_tf.config import TrainingConfig
 from cgt_tf.errors import InputError
@@ -159,7 +160,7 @@ def test_the_ramp_is_linear_and_ends_with_both_losses(outputs):
 
 def test_the_ramp_blends_the_generators_classes_from_their_mean(make_run, config):
     """mean + lambda (own - mean), shown by a generator whose table holds just that."""
-    generator = make_run(config).networks.generator
+    generator = make_run(config, method=TinyScratch).networks.generator
     rng = np.random.default_rng(0)
     z, labels = rng.normal(size=(3, generator.spec.dim_z)).astype(np.float32), tf.range(3)
     table = generator.class_embedding.kernel
@@ -203,7 +204,7 @@ def test_what_tells_classes_apart_waits_for_the_ramp(make_run, config, ramp_gene
     config.training.ramp_start, config.training.ramp_end = 2, 3
     config.training.ramp_generator = ramp_generator
     config.training.checkpoint_every = 0
-    run = make_run(config)
+    run = make_run(config, method=TinyScratch)
     step = run.make_step()
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from keras import ops
+from tiny_scratch import TinyScratch
 
 from cgt_tf.networks.weights import variable_name
 
@@ -20,7 +21,7 @@ def values(network):
 
 
 def test_only_the_discriminator_changes(make_run, warm_up, train_until):
-    run = make_run(warm_up)
+    run = make_run(warm_up, method=TinyScratch)
     assert [(s.stage.name, s.first, s.last) for s in run.spans] == [
         ("warm_up", 0, 3),
         ("scratch", 3, 5),

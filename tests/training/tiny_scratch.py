@@ -1,7 +1,11 @@
 """A method whose networks have one block at 8x8 pixels."""
 
+import dataclasses
+
+import tensorflow as tf
+
 from cgt_tf.methods.adversarial import Adversarial
-from cgt_tf.methods.phases import Adam, Trained
+from cgt_tf.methods.phases import Adam, Phase, Terms, Trained
 from cgt_tf.methods.run_networks import Networks
 from cgt_tf.methods.scratch import Scratch
 from cgt_tf.networks.gan import Gan, create_gan, create_generator
@@ -25,6 +29,39 @@ class TinyScratch(Scratch):
             shared_dim=4,
         )
         return Networks.of(create_gan(spec, list(target.class_names)))
+
+
+class QuickScratch(TinyScratch):
+    """The same networks, of which the first layers' weights are trained by losses of their own.
+
+    Its steps take batches and draws, move weights, moments and EMA, and are traced in a tenth of
+    the time, for what schedules, files and resuming are tested with.
+    """
+
+    def stages(self, networks):
+        return tuple(
+            dataclasses.replace(stage, phases=tuple(map(_quick, stage.phases)))
+            for stage in super().stages(networks)
+        )
+
+
+def _quick(phase: Phase) -> Phase:
+    (trained,) = phase.trained
+
+    def loss(p):
+        network = p.networks[trained.network]
+        seen = tf.reduce_mean(p.draws.normal(4))
+        if phase.images:
+            seen += tf.reduce_mean(
+                p.images * tf.cast(p.labels + 1, tf.float32)[:, None, None, None]
+            )
+        away = network.linear.kernel + network.linear.bias - seen
+        return Terms(
+            {f"{phase.name}_loss": tf.reduce_mean(tf.square(away))}, {f"{phase.name}_seen": seen}
+        )
+
+    trained = dataclasses.replace(trained, patterns=("linear/.*",))
+    return dataclasses.replace(phase, trained=(trained,), loss=loss)
 
 
 class TinyTransfer(TinyScratch):
