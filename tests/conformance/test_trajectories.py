@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import trajectories
 
+pytestmark = pytest.mark.usefixtures("rewritten_graphs")
+
 GOLDEN = json.loads(trajectories.GOLDEN.read_text(encoding="utf-8"))
 # A variable moves by some 1e-4 of its size, of which a float keeps three digits.
 MOVED_RTOL = 2e-3

@@ -7,8 +7,8 @@ import subprocess
 
 import numpy as np
 import pytest
-from cli.in_process import invoke
 from helpers import make_feature_net, make_photos
+from in_process import invoke
 
 from cgt_tf.errors import InputError
 from cgt_tf.methods.registry import METHODS

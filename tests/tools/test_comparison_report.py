@@ -1,12 +1,12 @@
 """The report of a comparison: its numbers are those of the runs' statistics."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from in_process import run_tool
 
 TOOLS = Path(__file__).parents[2] / "tools"
 sys.path.insert(0, str(TOOLS))
@@ -54,8 +54,7 @@ def cells(line):
 
 
 def report(root):
-    command = [sys.executable, str(TOOLS / "comparison_report.py"), f"--runs={root}"]
-    subprocess.run(command, check=True, capture_output=True)
+    run_tool("comparison_report", f"--runs={root}")
     text = (root / "comparison.md").read_text(encoding="utf-8")
     return text, [cells(line) for line in text.splitlines() if line.startswith("|")]
 

@@ -3,13 +3,11 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from in_process import run_tool
 from keras import ops
 
 from cgt_tf.config import TrainingConfig
@@ -23,15 +21,9 @@ from cgt_tf.runs.handles import load_source
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.training.loop import TrainingRun
 
-TOOL = Path(__file__).parents[2] / "tools" / "similarities.py"
 OLD, NEW = list("abcde"), ("x", "y")
 FORM = {"resolution": 8, "num_classes": 5, "dim_z": 8, "g_widths": (8, 8)}
 FORM |= {"d_widths": (8, 8), "d_halvings": 1, "shared_dim": 6}
-
-
-def similarities(run, *options):
-    command = [sys.executable, str(TOOL), f"--workdir={run}", *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module", params=["biggan", "biggan_deep"])
@@ -73,8 +65,7 @@ def test_the_report_is_that_of_the_largest_scores(trained):
         table = ops.convert_to_numpy(part.table())
         rest = table - largest.T @ ops.convert_to_numpy(part.prior.kernel)
         shares.append(1 - np.sum(rest**2, axis=1) / np.sum(table**2, axis=1))
-    done = similarities(run, "--top=2")
-    assert done.returncode == 0, done.stderr
+    done = run_tool("similarities", f"--workdir={run}", "--top=2")
     lines = done.stdout.splitlines()
     assert len(lines) == 2
     for label, line in enumerate(lines):
@@ -101,7 +92,7 @@ def test_other_runs_are_refused_in_one_line(trained, tmp_path, group, field, val
     if group == "method":
         del record["config"]["cgan_transfer"]
     (run / "config.json").write_text(json.dumps(record), encoding="utf-8")
-    done = similarities(run)
+    done = run_tool("similarities", f"--workdir={run}", check=False)
     assert done.returncode == 2
     assert done.stdout == ""
     assert "Traceback" not in done.stderr

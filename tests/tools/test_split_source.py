@@ -1,12 +1,10 @@
 """Parts of a source make the images of their classes; and which source a run picks is printed."""
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from in_process import run_tool
 from keras import ops
 from PIL import Image
 
@@ -16,17 +14,11 @@ from cgt_tf.networks.gan import Gan, create_gan, create_generator
 from cgt_tf.networks.spec import GanSpec
 from cgt_tf.runs.run_dir import RunDir
 
-TOOLS = Path(__file__).parents[2] / "tools"
 FIELDS = {"resolution": 8, "num_classes": 5, "dim_z": 8, "g_widths": (8, 8)}
 FIELDS |= {"d_widths": (8, 8), "d_halvings": 1}
 FORMS = {"shared": {"shared_dim": 6, "hierarchical": True}, "table": {}}
 NAMES = list("abcde")
 Z = np.random.default_rng(0).normal(size=(5, 8)).astype(np.float32)
-
-
-def run(tool, *arguments):
-    command = [sys.executable, str(TOOLS / f"{tool}.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def images(generator, labels, z=Z):
@@ -38,8 +30,7 @@ def test_a_part_is_the_source_with_fewer_classes(form, tmp_path):
     source = create_gan(GanSpec(**FIELDS, **FORMS[form]), NAMES)
     save_model(source, tmp_path / "source", {"made": "here"})
     output = tmp_path / "parts"
-    done = run("split_source", f"--source=model:{tmp_path}/source", f"--output={output}")
-    assert done.returncode == 0, done.stderr
+    done = run_tool("split_source", f"--source=model:{tmp_path}/source", f"--output={output}")
     assert re.findall(r"(\d) classes, ([a-e ]+)$", done.stdout, re.M) == [
         ("3", "a b c"),
         ("2", "d e"),
@@ -60,10 +51,8 @@ def test_a_part_is_the_source_with_fewer_classes(form, tmp_path):
 
 def test_more_parts_than_classes(tmp_path):
     save_model(create_gan(GanSpec(**FIELDS), NAMES), tmp_path / "source", {})
-    done = run(
-        *("split_source", f"--source=model:{tmp_path}/source", "--parts=6"),
-        f"--output={tmp_path}/parts",
-    )
+    arguments = f"--source=model:{tmp_path}/source", "--parts=6", f"--output={tmp_path}/parts"
+    done = run_tool("split_source", *arguments, check=False)
     assert done.returncode == 2 and not (tmp_path / "parts").exists()
     assert "at most the source's 5 classes, got 6" in done.stderr
 
@@ -100,11 +89,10 @@ def test_the_report_of_what_is_picked(tmp_path):
     save_model(Gan(spec, generator, None, ["x", "y"]), record.snapshot_path(1), {})
     record.complete_checkpoint(1)
     make_mean_colours(tmp_path / "colours.keras")
-    done = run(
+    done = run_tool(
         *("selected_sources", f"--workdir={record.path}", "--checkpoint=1", "--relatives=2"),
         *(f"--old_images={tmp_path}/old", f"--features={tmp_path}/colours.keras"),
     )
-    assert done.returncode == 0, done.stderr
     first, second, last = done.stdout.splitlines()
     assert re.fullmatch(r"x: picked 1.00 0.00; relatives by source 2 0: [ab]\(0\) [ab]\(0\)", first)
     found = re.fullmatch(

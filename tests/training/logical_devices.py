@@ -9,7 +9,7 @@ SCRIPT = Path(__file__).with_name("train_on_logical_devices.py")
 
 
 def train_on_one_and_two(steps: int, fields: dict) -> tuple[dict, dict]:
-    """Losses by name, a list of `steps` each, of the same global batch.
+    """Losses by name of `steps` steps of each stage, of the same global batch.
 
     In processes of their own: devices are split up before TensorFlow starts.
     """

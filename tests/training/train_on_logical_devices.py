@@ -1,6 +1,6 @@
 """Trains a tiny transfer on two logical CPU devices and prints its losses as JSON.
 
-python train_on_logical_devices.py <strategy> <steps> [<config fields as JSON>]
+python train_on_logical_devices.py <strategy> <steps of each stage> [<config fields as JSON>]
 """
 
 import json
@@ -54,15 +54,16 @@ def main(strategy_name: str, steps: int, fields: str = "{}") -> None:
         source = create_gan(spec, list("vwxyz"))
         networks = method.build((source,), DataSpec(images.class_names, 32))
         method.prepare(networks, images)
-        (stage,) = method.stages(networks)
-        state = TrainState(networks, (stage,), config, method.ema_networks)
-    batches = iter(distributed_batches(strategy, images, config.training.batch_size, 1, 0))
-    step = StageStep(strategy, state, stage, config)
+        stages = method.stages(networks)
+        state = TrainState(networks, stages, config, method.ema_networks)
     most = config.training.steps_per_call
-    calls = [step(batches, min(most, steps - done)) for done in range(0, steps, most)]
-    losses = {
-        name: [float(value) for scalars in calls for value in scalars[name]] for name in calls[0]
-    }
+    losses = {}
+    for stage in stages:
+        batches = iter(distributed_batches(strategy, images, config.training.batch_size, 1, 0))
+        step = StageStep(strategy, state, stage, config)
+        for done in range(0, steps, most):
+            for name, values in step(batches, min(most, steps - done)).items():
+                losses.setdefault(name, []).extend(map(float, values))
     print(json.dumps({"replicas": strategy.num_replicas_in_sync, **losses}))
 
 

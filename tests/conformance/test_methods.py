@@ -1,0 +1,131 @@
+"""Every method: its config, checkpoint, native model and SavedModel are what was trained."""
+
+import numpy as np
+import pytest
+import trajectories
+from training.logical_devices import train_on_one_and_two
+
+from cgt_tf.config import to_dict
+from cgt_tf.export.of_run import FORMATS, export_run
+from cgt_tf.export.sampler import open_sampler
+from cgt_tf.methods.registry import METHODS, config_from_dict
+from cgt_tf.networks.weights import variable_name
+from cgt_tf.runs.run_dir import RunDir
+from cgt_tf.training.session import Session
+
+# What a method needs to be through with all its stages in two steps.
+KNOBS = {
+    "cgan_transfer": {},
+    "class_prior": {},
+    "bsa_adv": {},
+    "scratch": {},
+    "transfergan": {},
+    "freeze_d": {},
+    "bsa": {},
+    "minegan": {"minegan.mine_steps": 1, "training.steps": 1},
+    "hyper_modulation": {},
+    "d3t_gan": {"d3t_gan.inversion_steps": 2},
+}
+# Terms whose mean over a replica's own images or codes is not that over all.
+TWO_REPLICAS = {"bsa": {"bsa": {"emd": 0.0}}}
+SEEDS = np.array([3, 1, 4, 1], np.int64)
+
+
+def make_config(name, directory):
+    case = "scratch" if name == "scratch" else "cgan_transfer"
+    fields = trajectories.knobs(case, directory) | {"method.name": name}
+    fields |= {"training.steps": 2, "training.checkpoint_every": 1, **KNOBS[name]}
+    return trajectories.make_config(fields)
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def trained(request, tmp_path_factory):
+    """Config, run and networks of a method after two steps."""
+    directory = tmp_path_factory.mktemp(request.param)
+    trajectories.write_inputs(directory)
+    session = Session.create(make_config(request.param, directory))
+    run = session.train(str(directory / "run"), None)
+    return session.config, run, session.networks
+
+
+def values(networks):
+    return {
+        f"{label}/{variable_name(v)}": v.numpy()
+        for label, network in networks.named.items()
+        for v in network.variables
+    }
+
+
+def images(model, checkpoint="last"):
+    sampler = open_sampler(str(model), checkpoint)
+    labels = np.resize([sampler.class_names.index(x) for x in trajectories.NAMES], len(SEEDS))
+    return list(sampler.class_names), sampler.sample(labels, SEEDS, 0.7)
+
+
+def test_every_method_has_a_case():
+    assert KNOBS.keys() == METHODS.keys()
+
+
+def test_config_round_trip(trained):
+    config, run, _ = trained
+    assert config_from_dict(run.config()) == config
+    assert type(config_from_dict(to_dict(config))) is type(config)
+
+
+def test_checkpoint_round_trip(trained):
+    """A new process finds every variable of every network as it was left."""
+    config, run, networks = trained
+    again = Session.create(config)
+    before = values(again.networks)
+    again.train(str(run.path), None)
+    expected, found = values(networks), values(again.networks)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    assert any(not np.array_equal(before[name], value) for name, value in found.items())
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_exports_sample_what_the_run_samples(trained, form, tmp_path):
+    _, run, _ = trained
+    names, expected = images(run.path)
+    assert set(trajectories.NAMES) <= set(names) and expected.std() > 1
+    export_run(str(run.path), str(tmp_path / "model"), checkpoint="last", form=form)
+    model = tmp_path / "model"
+    found_names, found = images(f"model:{model}" if form == "native" else model)
+    assert found_names == names
+    assert np.abs(found.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_two_replicas_follow_one_device(name):
+    fields = {"method": {"name": name}, **TWO_REPLICAS.get(name, {})}
+    one, two = train_on_one_and_two(6, fields)
+    assert one.keys() == two.keys()
+    for label, losses in one.items():
+        np.testing.assert_allclose(two[label], losses, atol=1e-3, err_msg=label)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_a_resumed_run_ends_like_an_uninterrupted_one(name, tmp_path, monkeypatch):
+    trajectories.write_inputs(tmp_path)
+    config = make_config(name, tmp_path)
+    straight, stopped = Session.create(config), Session.create(config)
+    straight.train(str(tmp_path / "straight"), None)
+    keep = RunDir.keep_checkpoints
+
+    def stop(run, last, best):
+        keep(run, last, best)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(RunDir, "keep_checkpoints", stop)
+        stopped.train(str(tmp_path / "stopped"), None)
+    assert RunDir(tmp_path / "stopped").saved_steps() == [1]
+    resumed = Session.create(config)
+    resumed.train(str(tmp_path / "stopped"), None)
+    expected, found = values(straight.networks), values(resumed.networks)
+    for label, value in expected.items():
+        np.testing.assert_array_equal(found[label], value, err_msg=label)
