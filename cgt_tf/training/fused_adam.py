@@ -17,28 +17,33 @@ class FusedAdam(keras.optimizers.Adam):
     large ones are read and written several times.
     """
 
+    def apply(self, grads, trainable_variables=None):
+        """One update of all variables; as Keras', but for what all of them share, made once."""
+        count = tf.cast(self.iterations + 1, tf.float32)
+        self._powers = tf.pow(self.beta_1, count), tf.pow(self.beta_2, count)
+        # The operation, like Keras, adds it to sqrt(v) = sqrt(1 - beta_2^t) sqrt(v_hat).
+        self._epsilon = self.epsilon * tf.sqrt(1.0 - self._powers[1])
+        super().apply(grads, trainable_variables)
+
     def update_step(self, gradient, variable, learning_rate):
-        """One update.
+        """One update of a variable, called by `apply`.
 
         Args:
             gradient: float, in the variable's shape.
             variable: `tf.Variable`.
             learning_rate: Scalar.
         """
-        count = tf.cast(self.iterations + 1, tf.float32)
-        beta_2_power = tf.pow(self.beta_2, count)
         index = self._get_variable_index(variable)
         first, second = self._momentums[index].value, self._velocities[index].value
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=first.handle,
             v=second.handle,
-            beta1_power=tf.pow(self.beta_1, count),
-            beta2_power=beta_2_power,
+            beta1_power=self._powers[0],
+            beta2_power=self._powers[1],
             lr=tf.cast(learning_rate, tf.float32),
             beta1=self.beta_1,
             beta2=self.beta_2,
-            # The operation, like Keras, adds it to sqrt(v) = sqrt(1 - beta_2^t) sqrt(v_hat).
-            epsilon=self.epsilon * tf.sqrt(1.0 - beta_2_power),
+            epsilon=self._epsilon,
             grad=gradient,
         )
