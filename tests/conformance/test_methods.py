@@ -6,7 +6,7 @@ import trajectories
 from training.logical_devices import train_on_one_and_two
 
 from cgt_tf.config import to_dict
-from cgt_tf.export.of_run import FORMATS, export_run
+from cgt_tf.export.of_run import export_run
 from cgt_tf.export.sampler import open_sampler
 from cgt_tf.methods.registry import METHODS, config_from_dict
 from cgt_tf.networks.weights import variable_name
@@ -28,6 +28,8 @@ KNOBS = {
 }
 # Terms whose mean over a replica's own images or codes is not that over all.
 TWO_REPLICAS = {"bsa": {"bsa": {"emd": 0.0}}}
+# Methods between which all kinds of networks are exported as a SavedModel in the default run.
+SAVED = {"scratch", "cgan_transfer", "minegan", "hyper_modulation"}
 SEEDS = np.array([3, 1, 4, 1], np.int64)
 
 
