@@ -87,7 +87,20 @@ def test_checkpoint_round_trip(trained):
     assert any(not np.array_equal(before[name], value) for name, value in found.items())
 
 
-@pytest.mark.parametrize("form", FORMATS)
+def saved_as(form, names):
+    return [
+        pytest.param(
+            name, form, marks=() if name in names else pytest.mark.slow, id=f"{name}-{form}"
+        )
+        for name in METHODS
+    ]
+
+
+@pytest.mark.parametrize(
+    ("trained", "form"),
+    [*saved_as("native", METHODS), *saved_as("saved_model", SAVED)],
+    indirect=["trained"],
+)
 def test_exports_sample_what_the_run_samples(trained, form, tmp_path):
     _, run, _ = trained
     names, expected = images(run.path)
