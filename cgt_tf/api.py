@@ -46,7 +46,8 @@ def transfer(
         images: Data spec of the training images: a directory of class folders, `tfds:<name>`, ...
         workdir: Directory of the run.
         method: Name of the method.
-        preset: Name of a flagfile of the package, whose values count where none is given here.
+        preset: Name of a flagfile of the package, or the path of one of your own, whose values
+            count where none is given here.
         values: Knobs: a group as a dict (`training={"steps": 600}`), or `seed=1`. Dotted names are
             taken as well: `**{"training.steps": 600}`.
 
@@ -71,13 +72,13 @@ def make_config(preset: str | None, values: dict[str, Any]) -> Config:
     """The validated config of a preset with other values.
 
     Args:
-        preset: Name of a flagfile of the package, or None.
+        preset: Name of a flagfile of the package, path of a flagfile, or None.
         values: Knobs by their dotted names.
 
     Raises:
         InputError: as `transfer`.
     """
-    texts = knobs.of_flags(flagfiles.expand([f"--preset={preset}"])) if preset else {}
+    texts = knobs.of_flags(flagfiles.expand([_flag_of(preset)])) if preset else {}
     name = values.get(_METHOD, texts.get(_METHOD, registry.DEFAULT))
     kinds = _kinds(registry.config_type(name))
     unknown = [knob for knob in (*texts, *values) if knob not in kinds]
@@ -87,6 +88,10 @@ def make_config(preset: str | None, values: dict[str, Any]) -> Config:
     config = registry.config_from_dict(knobs.nested({**parsed, **values, _METHOD: name}))
     registry.validate(config)
     return config
+
+
+def _flag_of(preset: str) -> str:
+    return f"--flagfile={preset}" if Path(preset).is_file() else f"--preset={preset}"
 
 
 def _kinds(config_type: type, prefix: str = "") -> dict[str, Any]:

@@ -78,3 +78,11 @@ class Progress:
 def say(text: str) -> None:
     """Prints lines on stderr, above the bar where one is shown."""
     tqdm.write(text, file=sys.stderr)
+
+
+def duration(seconds: float) -> str:
+    """`75 s`, `2.5 min` or `1.6 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.1f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

@@ -24,6 +24,9 @@ from pathlib import Path
 
 from absl import app, flags
 
+from cgt_tf.api import make_config
+from cgt_tf.config import to_dict
+
 _FLAGFILES = flags.DEFINE_list("flagfiles", [], "One a method.")
 _CASES = flags.DEFINE_list("cases", [], "Networks and D steps.")
 _PRECISIONS = flags.DEFINE_list("precisions", ["float32"], "Of each case.")
@@ -41,9 +44,7 @@ _TOOLS = Path(__file__).absolute().parent
 
 def read_config(flagfile: str) -> dict:
     """The config that cgt-train makes of a flagfile."""
-    command = [sys.executable, "-m", "cgt_tf.cli.train", f"--flagfile={flagfile}", "--dry_run"]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return json.JSONDecoder().raw_decode(text)[0]
+    return to_dict(make_config(flagfile, {}))
 
 
 class Contestant:

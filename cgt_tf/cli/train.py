@@ -9,19 +9,20 @@ A preset is a flagfile that comes with the package; the index of all is configs/
 """
 
 import functools
-import json
 import sys
 
 from absl import flags
 
-from cgt_tf import config as configs
 from cgt_tf.cli import common, config_flag
 from cgt_tf.methods import registry
 
 _CONFIG = config_flag.define_run_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; new, or one to resume.")
 _DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "Print the resolved config, the class map and parameter counts, and stop."
+    "dry_run",
+    False,
+    "Print the class map, what a few timed steps say of time and memory, and parameter counts, "
+    "and stop; with --verbosity=1 the resolved config as well.",
 )
 _SELFCHECK = flags.DEFINE_bool(
     "selfcheck", False, "Compare two steps under --config.training.strategy with one CPU, and stop."
@@ -35,7 +36,7 @@ def main(argv):
         from cgt_tf.training.selfcheck import selfcheck
 
         lines, agrees = selfcheck(config)
-        print("\n".join(lines))
+        print(*lines, sep="\n")
         return 0 if agrees else 1
     registry.validate(config)
     if not _DRY_RUN.value:
@@ -52,10 +53,12 @@ def main(argv):
 
     session = Session.create(config)
     if _DRY_RUN.value:
-        print(json.dumps(configs.to_dict(config), indent=2, ensure_ascii=False))
-    print(session.summary(), flush=True)
-    if _DRY_RUN.value:
+        from cgt_tf.training.estimate import dry_run
+
+        for part in dry_run(session, with_config=flags.FLAGS.verbosity > 0):
+            print(part, flush=True)
         return 0
+    print(session.summary(), flush=True)
     scores = training_scores(session, functools.partial(print, flush=True))
     try:
         session.train(_WORKDIR.value, scores)

@@ -71,6 +71,11 @@ class TransferMethod:
         """The networks to train, with `target`'s classes; the sources are left as they are."""
         raise NotImplementedError(f"{type(self).__name__} must define build")
 
+    @property
+    def slow_preparation(self) -> str:
+        """What `prepare` does that takes as long as a training, as a verb; "" for nothing."""
+        return ""
+
     def prepare(self, networks: Networks, images: ImageSet) -> None:
         """Work before the first step that needs the training images; nothing by default.
 

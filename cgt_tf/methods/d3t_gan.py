@@ -91,6 +91,10 @@ class D3TGAN(TransferGAN):
         """Whether anything depends on the images' codes."""
         return bool(self.settings.lambda_g) or self.settings.class_init == "inverted"
 
+    @property
+    def slow_preparation(self) -> str:
+        return "inverts the training images" if self.inverts else ""
+
     def build(self, sources: Sequence["Gan"], target: DataSpec) -> Networks:
         from cgt_tf.methods.feature_transfer import FeatureTransfer, TransferSettings
 

@@ -95,17 +95,29 @@ class Session:
         return run
 
     def summary(self) -> str:
-        """Class map and parameter counts, for `--dry_run` and the log."""
+        """Class map and facts, for the log."""
+        return f"{self.class_map()}\n{self.facts()}"
+
+    def class_map(self) -> str:
+        """Each new class with its images and its label in samples and exports; old ones in sum."""
         names = self.networks.class_names
-        lines = ["class map (label, images, name):"]
+        old = len(self.sources[0].class_names) if self.method.keeps_old_classes else 0
         counts = np.bincount(self.train_images.labels, minlength=len(names))
-        for label, (name, count) in enumerate(zip(names, counts, strict=True)):
-            lines.append(f"  {label:4d} {count:6d}  {name}")
+        lines = [f"class map of {len(names)} new classes:"]
+        for label, (name, count) in enumerate(zip(names, counts, strict=True), old):
+            lines.append(f"  {name} -> {count} images, label {label}")
+        if self.sources:
+            kept = f"{old}, which keep the labels 0 to {old - 1}" if old else "none is kept"
+            lines.append(f"  old classes: {kept}")
+        return "\n".join(lines)
+
+    def facts(self) -> str:
+        """Machine, images, parameter counts of all stages, and what an export will hold."""
         heldout = (
             f"{self.heldout.name}, {len(self.heldout.labels)} images" if self.heldout else None
         )
-        lines.append(f"computed by: {_machine()}, {self.config.training.precision}")
-        lines.append(f"training images: {self.train_images.name}, {sum(counts)}")
+        lines = [f"computed by: {_machine()}, {self.config.training.precision}"]
+        lines.append(f"training images: {self.train_images.name}, {len(self.train_images)}")
         lines.append(f"held-out images: {heldout or 'none; scores use the training images'}")
         lines.append(f"discriminator: {self.method.discriminator_origin(self.sources)}")
         stages = self.method.stages(self.networks)

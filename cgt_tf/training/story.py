@@ -53,7 +53,7 @@ class Story:
         beside = [other for other in _BESIDE if other in scores and other != name]
         parts += [f"{other} {scores[other]:.3g}" for other in beside]
         left = self._seconds_left(step)
-        parts += [f"{_duration(left)} left"] if left else []
+        parts += [f"{progress.duration(left)} left"] if left else []
         self.say("  ".join(parts))
 
     def _compared(self, value: float) -> str:
@@ -80,7 +80,7 @@ class Story:
         """What came out, where it is, and what can be done next."""
         if not self._run.chief:
             return
-        lines = [f"done in {_duration(self._clock() - self._start)}"]
+        lines = [f"done in {progress.duration(self._clock() - self._start)}"]
         if self._scores:
             shown = {"first": min(self._scores), "best": self._best, "last": max(self._scores)}
             steps = ", ".join(
@@ -102,10 +102,3 @@ class Story:
             f"      cgt-export --workdir={path} --output={path}/served",
         ]
         self.say("\n".join(lines))
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.1f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

@@ -36,7 +36,7 @@ def session(tmp_path_factory):
     ]
     out = {"source": run_process("train", *source).stdout}
     run("export", f"--workdir={root}/source", "--format=native", f"--output={root}/model")
-    out["dry_run"] = run("train", *transfer, "--dry_run").stdout
+    out["dry_run"] = run("train", *transfer, "--dry_run", "--verbosity=1").stdout
     assert not (root / "run").exists()
     out["train"] = run("train", *transfer).stdout
     # A finished run needs its source for nothing.
@@ -68,12 +68,18 @@ def session(tmp_path_factory):
     return root, out
 
 
-def test_dry_run_prints_config_class_map_and_counts(session):
+def test_dry_run_prints_class_map_estimate_counts_and_config(session):
     _, out = session
     text = out["dry_run"]
-    assert json.loads(text[: text.index("\n}") + 2])["method"]["name"] == "cgan_transfer"
-    assert "   0      6  dog" in text
-    assert "   1      6  emu" in text
+    assert text.splitlines()[:5] == [
+        "class map of 2 new classes:",
+        "  dog -> 6 images, label 3",
+        "  emu -> 6 images, label 4",
+        "  old classes: 3, which keep the labels 0 to 2",
+        "estimate:",
+    ]
+    assert re.search(r"  time: 2 steps of [\d.]+ s, \d+ s until the first: ", text)
+    assert json.loads(text[text.index("\n{") :])["method"]["name"] == "cgan_transfer"
     assert "generator:" in text
     assert "frozen" in text
     # Scales and shifts of norms with 8, 4, 4, 4, 4 and 4 channels.
