@@ -40,7 +40,8 @@ ARROWS = {
     "runs": "errors files metrics config data networks formats",
     "methods": "errors files pictures progress tfgan config config_checks data layers networks "
     "runs",
-    "training": "errors pictures progress metrics config data layers networks formats runs methods",
+    "training": "errors pictures progress knobs metrics config data layers networks formats runs "
+    "methods",
     "features": "errors files progress config data",
     "export": "errors files pictures latents data networks formats runs methods",
     "scoring": "errors files pictures latents metrics config data networks runs methods training "

@@ -3,11 +3,10 @@
 import json
 from pathlib import Path
 
-import tensorflow as tf
-
 from cgt_tf.files import write_atomically
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.scoring.scores import Scores
+from cgt_tf.training.board import Board
 
 _PICTURE = "nearest.png"
 
@@ -18,7 +17,7 @@ def write(scores: Scores, output: Path | None, run: RunDir | None = None) -> lis
     Args:
         scores: What to write.
         output: The JSON file; None is `eval.json` of the run, and nothing without a run.
-        run: Its events get the scalars `evaluation/<protocol>/<name>`.
+        run: Its events get the scalars `score/<protocol>/<name>`.
 
     Returns:
         The files written.
@@ -26,12 +25,10 @@ def write(scores: Scores, output: Path | None, run: RunDir | None = None) -> lis
     written = []
     if run is not None:
         output = output or run.path / "eval.json"
-        writer = tf.summary.create_file_writer(str(run.events))
-        protocol = scores.protocol.name
-        with writer.as_default(step=scores.checkpoint_step):
-            for name, value in scores.metrics.items():
-                tf.summary.scalar(f"evaluation/{protocol}/{name}", value)
-        writer.close()
+        board = Board(run.events)
+        group = f"score/{scores.protocol.name}"
+        board.scalars(group, scores.metrics, scores.checkpoint_step)
+        board.close()
     if output is None:
         return written
     if scores.picture is not None:

@@ -4,7 +4,7 @@ import contextlib
 import math
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,8 @@ from cgt_tf.networks.gan import Gan
 from cgt_tf.networks.weights import variable_name
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.training.alarms import VARIANCE_RATIO, LogitGap, collapse_warnings
-from cgt_tf.training.state import TrainState
+from cgt_tf.training.board import Board
+from cgt_tf.training.state import PhaseOptimizer, TrainState
 from cgt_tf.training.story import Story
 
 
@@ -70,7 +71,7 @@ class StepLog:
 
     Args:
         run: Opened, with the statistics of the steps before this one alone.
-        writer: Writer of the TensorBoard events.
+        board: The run's.
         story: Told of scores and warnings.
         collapse_share: Least variance ratio without a warning, see `collapse_warnings`.
 
@@ -78,9 +79,11 @@ class StepLog:
         seconds_per_step: Of the last interval; None before a stage's first.
     """
 
-    def __init__(self, run: RunDir, writer, story: Story, collapse_share: float = 0.0):
-        self._run, self._writer, self._story = run, writer, story
+    def __init__(self, run: RunDir, board: Board, story: Story, collapse_share: float = 0.0):
+        self._run, self._board, self._story = run, board, story
         self._images_per_step, self._stage = 0, {}
+        self._optimizers: Mapping[str, PhaseOptimizer] = {}
+        self._reported: Collection[str] = ()
         self.seconds_per_step: float | None = None
         self._collapse_share = collapse_share
         records = run.read_stats()
@@ -89,15 +92,24 @@ class StepLog:
         self._pending: list[tuple[int, dict]] = []
         self._start = self._interval_start = time.monotonic()
 
-    def enter(self, images_per_step: int, stage: str | None) -> None:
+    def enter(
+        self,
+        images_per_step: int,
+        stage: str | None,
+        optimizers: Mapping[str, PhaseOptimizer],
+        reported: Collection[str],
+    ) -> None:
         """Goes over to a stage.
 
         Args:
             images_per_step: Training images that its step takes.
             stage: Its name, which its records then have; None in runs of one stage.
+            optimizers: Of its phases, by their names, whose learning rates are written.
+            reported: Names of scalars that are no losses; may grow until the first is added.
         """
         self._images_per_step = images_per_step
         self._stage = {"stage": stage} if stage else {}
+        self._optimizers, self._reported = optimizers, reported
         self.seconds_per_step = None
         self.restart_interval()
 
@@ -136,7 +148,7 @@ class StepLog:
         }
         self._run.append_stats(record)
         self._gap.add(record)
-        self._write_scalars({**means, "images_per_second": rate}, last_step)
+        self._show(means, rate, last_step)
         self._pending.clear()
         return record
 
@@ -150,16 +162,22 @@ class StepLog:
             self._story.say(f"warning: step {step}: {warning}")
         noted = {"warnings": warnings} if warnings else {}
         self._run.append_stats({"step": step, **scores, **noted})
-        self._write_scalars(scores, step)
+        self._board.scalars("score", scores, step)
 
     def restart_interval(self) -> None:
         """Leaves samples, scores and checkpoints out of the next interval's images/s."""
         self._interval_start = time.monotonic()
 
-    def _write_scalars(self, scalars, step):
-        with self._writer.as_default(step=step):
-            for name, value in scalars.items():
-                tf.summary.scalar(name, value)
+    def _show(self, means: dict[str, float], rate: float, step: int) -> None:
+        beside = {name: means[name] for name in means if name in self._reported}
+        losses = {name: means[name] for name in means if name not in beside}
+        self._board.scalars("loss", losses, step)
+        self._board.scalars("monitor", beside, step)
+        self._board.scalars("speed", {"images_per_second": rate}, step)
+        for phase, optimizer in self._optimizers.items():
+            # Of each network that a phase trains, and of each part of it with a rate of its own.
+            rates = {f"{phase}/{part}": rate for part, rate in optimizer.rates().items()}
+            self._board.scalars("learning_rate", rates, step)
 
 
 class Checkpoints:

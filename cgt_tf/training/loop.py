@@ -15,6 +15,7 @@ from cgt_tf.methods.run_networks import Networks
 from cgt_tf.networks.extended import ExtendedGenerator
 from cgt_tf.progress import Progress
 from cgt_tf.runs.run_dir import RunDir
+from cgt_tf.training.board import Board
 from cgt_tf.training.hooks import Checkpoints, DivergedError, StepLog, WeightCheck
 from cgt_tf.training.sample_grid import SampleGrid
 from cgt_tf.training.spans import Span, spans_of
@@ -107,7 +108,7 @@ class TrainingRun:
             StoppedError: a signal was received; the step is saved.
             DivergedError: a loss or a weight is not finite; the checkpoints before it are kept.
         """
-        writer = tf.summary.create_file_writer(str(self.run.events))
+        board = Board(self.run.events)
         provenance = {
             "run": self.run.path.name,
             "ema_decay": self.config.training.ema_decay,
@@ -117,23 +118,24 @@ class TrainingRun:
         step = checkpoints.restore_latest()
         for left in reversed(range(_MOST_REDUCTIONS + 1)):
             try:
-                self._go_on(step, writer, checkpoints, signals or StopSignals())
+                self._go_on(step, board, checkpoints, signals or StopSignals())
                 break
             except DivergedError as error:
                 step = self._roll_back(error, checkpoints, left)
-        writer.close()
+        board.close()
         if self.state.stopped_early:
             self.story.say(self.state.early_stop.message(self.run.criterion, self.state.best_score))
         self.story.end()
         return self.state
 
-    def _go_on(self, done: int | None, writer, checkpoints: Checkpoints, signals) -> None:
+    def _go_on(self, done: int | None, board: Board, checkpoints: Checkpoints, signals) -> None:
         """All steps after those that are done; None: from the start."""
         self.run.truncate_stats(-1 if done is None else done)
         self.story = Story(self.run, self.spans[-1].last)
-        log = StepLog(self.run, writer, self.story, self.config.training.collapse_share)
+        board.config(self.config, self.run.path.name, done or 0)
+        log = StepLog(self.run, board, self.story, self.config.training.collapse_share)
         names, dim_z = self.networks.class_names, self.networks.spec.dim_z
-        grid = SampleGrid(self.run, writer, self.data, names, dim_z, self.config.seed)
+        grid = SampleGrid(self.run, board, self.data, names, dim_z, self.config.seed)
         around = _Around(self, log, grid, checkpoints, WeightCheck(self.state))
         if done is None:
             around(0, self.spans[-1].stage)
@@ -171,7 +173,9 @@ class TrainingRun:
         count = batches_per_step(stage)
         batches = self.batches(span, start)
         step_function = self.make_step(span)
-        log.enter(training.batch_size * count, stage.name if span.several else None)
+        optimizers = {phase.name: self.state.optimizers[phase.name] for phase in stage.phases}
+        name = stage.name if span.several else None
+        log.enter(training.batch_size * count, name, optimizers, step_function.reported)
         title = stage.name if span.several else "train"
         step = start
         with Progress(title, stage.steps, "step", done=start - span.first) as bar:

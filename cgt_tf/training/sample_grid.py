@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.data.pipeline import to_uint8
 from cgt_tf.pictures import labelled_grid
 from cgt_tf.runs.run_dir import RunDir
+from cgt_tf.training.board import Board
 
 _COLUMNS, _ROWS = 8, 20
 _REALS = "reals.png"
@@ -21,21 +21,23 @@ class SampleGrid:
 
     Args:
         run: Opened run directory; `samples/reals.png` shows training images of the same classes.
-        writer: Writer of the TensorBoard events.
+        board: The run's.
         images: Training images.
         class_names: Names of the classes that the run learns, in label order.
         dim_z: Width of a latent.
         seed: Seed of the latents; each column has the same z in every row.
     """
 
-    def __init__(self, run: RunDir, writer, images: ImageSet, class_names, dim_z: int, seed: int):
+    def __init__(
+        self, run: RunDir, board: Board, images: ImageSet, class_names, dim_z: int, seed: int
+    ):
         rows = min(len(class_names), _ROWS)
         classes = np.linspace(0, len(class_names) - 1, rows).round().astype(np.int32)
         self._names = [class_names[label] for label in classes]
         self._labels = np.repeat(classes, _COLUMNS)
         z = np.random.default_rng(seed).normal(size=(_COLUMNS, dim_z)).astype(np.float32)
         self._z = np.tile(z, (rows, 1))
-        self._run, self._writer = run, writer
+        self._run, self._board = run, board
         reals = run.samples / _REALS
         if not reals.exists():
             rows = [_first(images, label) for label in classes]
@@ -46,8 +48,7 @@ class SampleGrid:
         picture = self._draw(to_uint8(sample(self._z, self._labels)).numpy())
         path = self._run.samples / f"step_{step:06d}.png"
         picture.save(path)
-        with self._writer.as_default(step=step):
-            tf.summary.image("samples", np.asarray(picture)[None])
+        self._board.picture("samples", picture, step)
         return path
 
     def _draw(self, images: np.ndarray):

@@ -111,6 +111,14 @@ class PhaseOptimizer:
         """Updates made so far."""
         return int(self._groups[0][0].iterations.numpy())
 
+    def rates(self) -> dict[str, float]:
+        """The present learning rates, by trained network; its parts are numbered if several."""
+        names = [part.network for part in self.trained]
+        return {
+            name if names.count(name) == 1 else f"{name}_{i}": float(optimizer.learning_rate)
+            for i, (name, (optimizer, _)) in enumerate(zip(names, self._groups, strict=True))
+        }
+
     def learning_rates(self) -> dict[str, float]:
         """The present learning rate of each variable, by its path."""
         return {

@@ -18,6 +18,8 @@ from cgt_tf.training.augmentation import Augmentation
 from cgt_tf.training.draws import Draws
 from cgt_tf.training.state import TrainState
 
+# Reported by phases whose loss has several terms.
+_TOTAL_LOSS = "loss"
 # What a loop carries must have its shape before it is known what a loss reports.
 _MOST_SCALARS = 64
 
@@ -42,6 +44,9 @@ class StageStep:
         config: The run's config.
         first_step: Steps of the stages before.
         first_microbatch: Microbatches of the stages before.
+
+    Attributes:
+        reported: Names of the scalars that are no losses; complete after the first call.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class StageStep:
         self._first_step, self._first_microbatch = first_step, first_microbatch
         self._draws = Draws(config.seed, config.training.batch_size, strategy)
         self._augmentation = Augmentation(config.augmentation, state.adaptive)
+        self.reported: set[str] = set()
         self._run = tf.function(self._steps, autograph=False)
 
     def __call__(self, batches: Iterator, steps: int = 1) -> dict[str, tf.Tensor]:
@@ -108,6 +114,7 @@ class StageStep:
             state.adaptive.update(state.step, scalars[D_SIGN])
             scalars["ada_probability"] = tf.identity(state.adaptive.probability)
             scalars["ada_mean_sign"] = tf.identity(state.adaptive.mean_sign)
+            self.reported |= {"ada_probability", "ada_mean_sign"}
         return scalars
 
     def _phase(self, phase: Phase, batches, first_key, done) -> dict:
@@ -203,6 +210,7 @@ class StageStep:
                 f"{len(scalars)}"
             )
         names[:] = scalars
+        self.reported |= terms.reported.keys() - {_TOTAL_LOSS}
         shares = [tf.cast(value, tf.float32) * share for value in scalars.values()]
         padded = tf.pad(tf.stack(shares), [[0, _MOST_SCALARS - len(shares)]])
         # Dense, so that the moments of a row that this microbatch does not see fall too.

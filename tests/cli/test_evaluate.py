@@ -112,7 +112,7 @@ def test_a_run_gets_json_picture_and_tensorboard(root, evaluations, tmp_path):
     for file in run_dir.events.glob("events*"):
         for event in tf.compat.v1.train.summary_iterator(str(file)):
             tags |= {value.tag for value in event.summary.value if event.step == 1}
-    assert {"evaluation/run/fid", "evaluation/run/kid"} <= tags
+    assert {"score/run/fid", "score/run/kid"} <= tags
     output = tmp_path / "scores.json"
     assert write(evaluations["images"], output) == [output]
     assert write(evaluations["images"], None) == []

@@ -9,6 +9,7 @@ from tiny_scratch import TinyScratch
 
 from cgt_tf.training import loop
 from cgt_tf.training import step as steps
+from cgt_tf.training.board import Board
 from cgt_tf.training.hooks import DivergedError, StepLog
 from cgt_tf.training.stopping import StoppedError, StopSignals
 
@@ -69,7 +70,8 @@ def test_a_signal_is_answered_at_the_end_of_the_call(make_run, config, calls, un
 
 
 def test_a_non_finite_step_within_a_call_is_the_one_that_is_named(make_run, config):
-    log = StepLog(make_run(config).run, tf.summary.create_noop_writer(), None)
+    run = make_run(config).run
+    log = StepLog(run, Board(run.events), None)
     log.add(3, {"loss": tf.constant([1.0, 2.0])})
     log.add(5, {"loss": tf.constant([3.0, float("inf"), float("nan")])})
     with pytest.raises(DivergedError, match="loss is inf at step 6"):
