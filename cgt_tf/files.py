@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, read with one clear error, told apart by digests, downloaded.
+"""Files: written whole or not at all, read with one clear error, told apart by digests.
 
 What is written goes to a name of its own first, beside its place, since a rename is atomic within
 one file system only.
@@ -151,27 +151,3 @@ def cache_root(cache_dir: str | os.PathLike[str] | None = None) -> Path:
     """`cache_dir`, else the environment variable CGT_TF_CACHE, else ~/.cache/cgt_tf."""
     chosen = cache_dir or os.environ.get("CGT_TF_CACHE") or "~/.cache/cgt_tf"
     return Path(chosen).expanduser().resolve()
-
-
-def download_module(handle: str, instead: str) -> Path:
-    """The directory of a TF-Hub module, downloaded, or found in tensorflow-hub's cache.
-
-    Args:
-        handle: Its address.
-        instead: What to give where the network is missing, for the error.
-
-    Raises:
-        InputError: it could not be downloaded.
-    """
-    import tensorflow as tf
-
-    try:
-        import tensorflow_hub
-
-        return Path(tensorflow_hub.resolve(handle))
-    except (ImportError, OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(
-            f"expected to download {handle}, got {reason}: connect to the network, or download "
-            f"and unpack the module elsewhere and give {instead}"
-        ) from error

@@ -14,6 +14,7 @@ import importlib.util
 import sys
 from types import ModuleType
 
+from cgt_tf import hub
 from cgt_tf.errors import InputError
 
 _PACKAGES = ("tensorflow_gan", "tensorflow_gan.python")
@@ -43,10 +44,12 @@ def _import(name: str) -> ModuleType:
             _register_without_running(package)
         return importlib.import_module(name)
     except ImportError as error:
-        reason = str(error).strip().splitlines()
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if error.name == "pkg_resources":
+            reason = hub.import_advice(error)
         raise InputError(
             f"{name} needs the packages tensorflow-gan, tensorflow-hub, tensorflow-probability "
-            f"and tf_keras, got: {reason[0] if reason else type(error).__name__}"
+            f"and tf_keras, got: {reason}"
         ) from error
 
 

@@ -28,7 +28,8 @@ ARROWS = {
     "flagfiles": "errors",
     "knobs": "errors",
     "fused": "",
-    "tfgan": "errors",
+    "hub": "errors",
+    "tfgan": "errors hub",
     "metrics": "errors",
     "evaluation": "metrics",
     "config": "errors metrics",
@@ -36,13 +37,13 @@ ARROWS = {
     "data": "errors files progress config",
     "layers": "errors fused",
     "networks": "errors layers",
-    "formats": "errors files layers networks",
+    "formats": "errors files hub layers networks",
     "runs": "errors files metrics config data networks formats",
     "methods": "errors files pictures progress tfgan config config_checks data layers networks "
     "runs",
     "training": "errors pictures progress knobs metrics config data layers networks formats runs "
     "methods",
-    "features": "errors files progress config data",
+    "features": "errors files progress hub config data",
     "export": "errors files pictures latents data networks formats runs methods",
     "scoring": "errors files pictures latents metrics config data networks runs methods training "
     "features export",

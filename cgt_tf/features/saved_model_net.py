@@ -15,9 +15,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from cgt_tf import hub
 from cgt_tf.errors import InputError
 from cgt_tf.features.feature_net import FeatureNet
-from cgt_tf.files import download_module, sha256
+from cgt_tf.files import sha256
 
 # The handle of tensorflow_gan.python.eval.inception_metrics.INCEPTION_TFHUB, its feature output and
 # its image size.
@@ -51,7 +52,7 @@ def load(directory: Path, class_names: tuple[str, ...] | None = None) -> Feature
 
 def load_inception(folder: str, class_names: tuple[str, ...] | None = None) -> FeatureNet:
     """Loads tensorflow-gan's Inception from TF-Hub ("") or from an unpacked folder."""
-    directory = Path(folder) if folder else download_module(INCEPTION_HANDLE, "inception:<folder>")
+    directory = Path(folder) if folder else hub.download(INCEPTION_HANDLE, "inception:<folder>")
     loaded = _load(directory)
     if not callable(loaded):
         raise InputError(f"expected a TF-Hub module that can be called, got another: {directory}")

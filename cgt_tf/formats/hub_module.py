@@ -9,8 +9,8 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
+from cgt_tf import hub
 from cgt_tf.errors import InputError
-from cgt_tf.files import download_module
 
 # The levels of truncation by how many rows a table has: 0.02 ... 1.00 and 0.00 ... 1.00.
 GRIDS = {
@@ -23,21 +23,14 @@ def resolve(handle: str) -> Path:
     """The directory of a module, downloaded (or found in tensorflow-hub's cache) if need be.
 
     Args:
-        handle: `https://tfhub.dev/deepmind/biggan-128/2`, `deepmind/biggan-128/2` for short, or a
-            directory.
+        handle: See `hub.address`; or a directory.
 
     Raises:
         InputError: neither a module's directory nor a handle that can be downloaded.
     """
     if Path(handle).is_dir():
         return Path(handle)
-    if handle.startswith("deepmind/"):
-        handle = f"https://tfhub.dev/{handle}"
-    if not handle.startswith(("https://", "gs://")):
-        raise InputError(
-            f"expected tfhub:<directory of a module> or tfhub:https://tfhub.dev/..., got {handle!r}"
-        )
-    return download_module(handle, "its directory")
+    return hub.download(handle, "tfhub:<directory>")
 
 
 def read_variables(directory: Path) -> dict[str, np.ndarray]:

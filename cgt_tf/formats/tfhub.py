@@ -68,6 +68,8 @@ def read_tfhub(
     rules += statistics
     ignored = _ignored(tensors, rules, weights)
     generator = create_generator(spec, initializer="zeros")
+    # The weights and the graph, as they came; not what tensorflow-hub or a user puts beside them.
+    files = [directory / "saved_model.pb", *sorted((directory / "variables").iterdir())]
     report = assign(generator, tensors, rules, ignored, f"the TF-Hub module {directory}")
     return Imported(
         spec,
@@ -78,7 +80,7 @@ def read_tfhub(
         provenance={
             "tfhub": handle,
             "weights": weights,
-            "sha256": sha256(*sorted((directory / "variables").iterdir())),
+            "sha256": {path.relative_to(directory).as_posix(): sha256(path) for path in files},
         },
     )
 

@@ -21,12 +21,14 @@ class Gan:
         generator: See `networks.biggan`; `gan.generator(z, labels)` -> (images, endpoints).
         discriminator: See `networks.discriminator`, or None.
         class_names: One name for each class, in label order.
+        provenance: JSON of where the weights come from, where that is known.
     """
 
     spec: GanSpec
     generator: BaseGenerator
     discriminator: Discriminator | None
     class_names: list[str]
+    provenance: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if len(self.class_names) != self.spec.num_classes:

@@ -76,7 +76,8 @@ def to_gan(imported: Imported) -> Gan:
     names = imported.class_names
     if names is None:
         names = [f"class_{i}" for i in range(imported.spec.num_classes)]
-    return Gan(imported.spec, imported.generator, imported.discriminator, list(names))
+    networks = imported.generator, imported.discriminator
+    return Gan(imported.spec, *networks, list(names), imported.provenance)
 
 
 def _with_discriminator(imported: Imported, other: Imported, handle: str, given: str) -> Imported:

@@ -1,7 +1,7 @@
 """The training loop: data in, the stages' steps, and the hooks around them."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
@@ -51,6 +51,7 @@ class TrainingRun:
         networks: To train.
         data: The few-shot training images.
         evaluate: Called on the schedule of `config.evaluation`, or None.
+        sources: Provenance of each source GAN, which the checkpoints keep.
 
     Attributes:
         spans: The stages.
@@ -65,6 +66,7 @@ class TrainingRun:
     networks: Networks
     data: ImageSet
     evaluate: Evaluate | None = None
+    sources: Sequence[dict] = ()
 
     def __post_init__(self):
         with self.strategy.scope():
@@ -113,6 +115,7 @@ class TrainingRun:
             "run": self.run.path.name,
             "ema_decay": self.config.training.ema_decay,
             "config": to_dict(self.config),
+            "sources": list(self.sources),
         }
         checkpoints = Checkpoints(self.run, self.state, provenance)
         step = checkpoints.restore_latest()

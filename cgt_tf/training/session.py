@@ -85,6 +85,7 @@ class Session:
             self.networks,
             self.train_images,
             evaluate,
+            [gan.provenance for gan in self.sources],
         )
         # After all that bad input can stop, so that nothing is written then.
         with run.locked(), StopSignals() as signals:
