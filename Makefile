@@ -8,6 +8,7 @@ RUN := runs/demo
 
 .venv/installed: setup.py
 	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip  # that of Python 3.10 tries versions for minutes
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@
 

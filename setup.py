@@ -19,6 +19,8 @@ _COMMANDS = (
 )
 # Stubs of TensorFlow Serving's messages; each release goes with the TensorFlow of its number.
 _SERVING = ["tensorflow-serving-api>=2.18"]
+# Downloads from TF-Hub: tensorflow-hub imports pkg_resources, which later ones lack.
+_HUB = ["setuptools<81"]
 
 setup(
     name="cgt_tf",
@@ -30,11 +32,18 @@ setup(
     license_files=["LICENSE"],
     classifiers=[
         "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
         "Intended Audience :: Science/Research",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Processing",
+        "Typing :: Typed",
     ],
     packages=[*find_packages(include=["cgt_tf", "cgt_tf.*"]), "cgt_tf.configs"],
     # Beside the package in a checkout; inside of it in a wheel, where --preset finds them, too.
@@ -46,29 +55,35 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         "absl-py",
-        "array_record>=0.5.0",  # tensorflow-datasets requires it on Linux only
+        "array_record>=0.5.0",
         "importlib_resources",  # tensorflow-datasets imports it without requiring it
         "keras>=3.8",
         "matplotlib",
         "ml-collections>=1.0",
         "numpy",
         "pillow>=10",
+        "protobuf",
         "safetensors>=0.4",
-        "setuptools<81",  # tensorflow-hub imports pkg_resources, which later ones lack
         "tensorboard>=2.18",
         "tensorflow>=2.18",
         "tensorflow-datasets>=4.9.7",
         "tensorflow-gan==2.1.0",
         "tensorflow-hub>=0.16",
-        "tensorflow-probability>=0.24",  # both imported by the metrics of tensorflow-gan
-        "tf_keras>=2.18",
         "tqdm",
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.18"],
+        "hub": _HUB,
         "torch": ["torch>=2.4"],
         "serving": _SERVING,
-        "dev": ["jax", "pytest>=8", "pytest-xdist>=3", "ruff>=0.8", "scipy", *_SERVING],
+        "dev": [
+            *("jax", "pytest>=8", "pytest-xdist>=3", "ruff>=0.8", "scipy"),
+            "setuptools>=70.1",  # builds wheels by itself
+            # Imported by the metrics of tensorflow-gan, which the tests compare with.
+            *("tensorflow-probability>=0.24", "tf_keras>=2.18"),
+            *_HUB,
+            *_SERVING,
+        ],
     },
     entry_points={
         "console_scripts": [
