@@ -1,20 +1,23 @@
-"""How far a long computation is: a bar on a terminal, a line now and then elsewhere."""
+"""How far a long computation is: a bar on a terminal or in a notebook, else a line now and then."""
 
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 _SECONDS_BETWEEN_LINES = 30.0
+# In a notebook with ipywidgets, which needs no terminal.
+_WIDGET = any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
 _Item = TypeVar("_Item")
 
 
 class Progress:
     """Counts on stderr what is done; a context manager.
 
-    A terminal shows a bar. A log file gets a line every 30 seconds, none where all is done sooner.
+    A terminal shows a bar, and so does a notebook. A log file gets a line every 30 seconds, none
+    where all is done sooner.
 
     Args:
         title: What is being done.
@@ -41,7 +44,8 @@ class Progress:
             unit=unit,
             leave=False,
             dynamic_ncols=True,
-            disable=None if shown else True,
+            # None: where there is no terminal.
+            disable=(False if _WIDGET else None) if shown else True,
         )
         self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
 

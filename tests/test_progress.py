@@ -1,5 +1,11 @@
 """Progress of long computations where stderr is no terminal."""
 
+import importlib
+import sys
+from types import SimpleNamespace
+
+import pytest
+
 from cgt_tf import progress
 from cgt_tf.progress import Progress
 
@@ -49,3 +55,36 @@ def test_what_is_not_shown_prints_nothing(monkeypatch, capsys):
 def test_a_line_is_said_on_stderr(capsys):
     progress.say("warning: low")
     assert capsys.readouterr() == ("", "warning: low\n")
+
+
+@pytest.fixture
+def in_a_notebook(monkeypatch):
+    """tqdm.auto as a notebook with ipywidgets has it; yields the bars."""
+    bars = []
+
+    class Widget:
+        def __init__(self, total, disable, **options):
+            self.disable, self.n = disable, 0
+            bars.append(self)
+
+        def update(self, count):
+            self.n += count
+
+        def close(self):
+            pass
+
+    Widget.__module__ = "tqdm.notebook"
+    monkeypatch.setitem(sys.modules, "tqdm.auto", SimpleNamespace(tqdm=Widget))
+    yield bars
+    monkeypatch.undo()
+    importlib.reload(progress)
+
+
+def test_a_notebook_shows_a_bar_where_there_is_no_terminal(in_a_notebook, capsys):
+    module = importlib.reload(progress)
+    with module.Progress("features", 3) as bar:
+        bar.add(3)
+    with module.Progress("hidden", 3, shown=False) as bar:
+        bar.add(1)
+    assert [(bar.disable, bar.n) for bar in in_a_notebook] == [(False, 3), (True, 1)]
+    assert capsys.readouterr() == ("", "")
