@@ -7,6 +7,7 @@ whichever order or subset it is rendered.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import io
@@ -269,9 +270,11 @@ def prepare(subset: str, data_dir: str | pathlib.Path | None = None) -> CgtGlyph
             logging.warning("%s is damaged (%s) and is rendered again", directory, reason)
             shutil.rmtree(directory)
         builder = CgtGlyphs(config=subset, data_dir=str(root))
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(try_download_gcs=False)
-        )
+        # On stdout TFDS says that it downloads, which it does not.
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+            )
         checksums = directory / prepared.CHECKSUMS_NAME
         if not checksums.is_file():
             write_atomically(checksums, json.dumps(prepared.file_facts(directory)))

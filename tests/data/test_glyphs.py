@@ -146,8 +146,9 @@ def tiny_configs(monkeypatch):
 @pytest.mark.parametrize(
     ("subset", "names"), [("source", SOURCE_CLASSES), ("target", TARGET_CLASSES)]
 )
-def test_prepared_data(tiny_configs, tmp_path, subset, names):
+def test_prepared_data(tiny_configs, tmp_path, subset, names, capsys):
     builder = glyphs.prepare(subset, tmp_path)
+    assert capsys.readouterr().out == ""
     assert builder.info.features["label"].names == list(names)
     for split, per_class in (("train", 3), ("test", 2)):
         assert builder.info.splits[split].num_examples == per_class * len(names)
