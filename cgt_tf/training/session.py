@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import random
 from collections.abc import Sequence
 
 import keras
@@ -59,7 +60,11 @@ class Session:
             discriminator = config.discriminator.source or None
             sources = tuple(load_source(x, discriminator) for x in method.source_handles)
             resolution = sources[0].spec.resolution if sources else config.model.resolution
+            # Keras draws its seeds from `random`, and so does TFDS, but only when it prepares a
+            # dataset; the networks are the same whether or not it was there.
+            state = random.getstate()
             train_images, heldout = load_data(config, resolution)
+            random.setstate(state)
             target = DataSpec(train_images.class_names, resolution)
             networks = method.build(sources, target)
         return cls(config, strategy, method, networks, train_images, heldout, sources)
