@@ -153,7 +153,7 @@ class Run:
         Raises:
             InputError: a class that the model does not have, no samples, or no checkpoint.
         """
-        from cgt_tf.export.sampler import labels_of
+        from cgt_tf.drawing.sampler import labels_of
 
         sampler, names, seeds = self._sampler(classes, count, seed, checkpoint)
         labels = np.repeat(labels_of(sampler, names), count)
@@ -171,7 +171,7 @@ class Run:
         checkpoint: str = "best",
     ) -> Image.Image:
         """The same as a picture with a row for each class; `scale` enlarges pixels."""
-        from cgt_tf.export.sampler import sample_grid
+        from cgt_tf.drawing.rows import sample_grid
 
         sampler, names, seeds = self._sampler(classes, count, seed, checkpoint)
         return sample_grid(sampler, names, seeds, truncation, scale)

@@ -15,7 +15,7 @@ from cgt_tf.errors import InputError
 
 _GAP = 2  # Pixels between images.
 _MARGIN = 6  # Pixels around the names of rows.
-_LABEL_WIDTH = 160  # Most pixels a row's name may take.
+_LABEL_WIDTH = 160  # Most pixels a row's name takes, where its caller says no other number.
 _FONT_SIZES = (7, 16)  # Smallest and largest; between them a name is as high as half its row.
 _CAPTION_SIZE, _CAPTION_HEIGHT = 11, 14
 _FRAME = 2  # Pixels around a marked cell.
@@ -31,7 +31,11 @@ def tile(images: np.ndarray, columns: int) -> np.ndarray:
 
 
 def labelled_grid(
-    images: np.ndarray, row_labels: Sequence[str], columns: int, scale: int = 2
+    images: np.ndarray,
+    row_labels: Sequence[str],
+    columns: int,
+    scale: int = 2,
+    label_width: int = _LABEL_WIDTH,
 ) -> Image.Image:
     """Lays images out in rows and writes each row's label at its left.
 
@@ -41,6 +45,7 @@ def labelled_grid(
             Greek, Cyrillic and many symbols, no Chinese, Japanese or Korean.
         columns: Images in a row.
         scale: Whole factor that pixels are enlarged by.
+        label_width: Most pixels that a label takes.
 
     Raises:
         InputError: images of another type or count, or a count or scale below 1.
@@ -50,7 +55,7 @@ def labelled_grid(
     height, width = (side * scale for side in images.shape[1:3])
     smallest, largest = _FONT_SIZES
     font = _font(min(max(height // 2, smallest), largest))
-    texts = [_fitting(label, font, _LABEL_WIDTH) for label in row_labels]
+    texts = [_fitting(label, font, label_width) for label in row_labels]
     left = 2 * _MARGIN + max(int(np.ceil(font.getlength(text))) for text in texts)
     picture = Image.new(
         "RGB", (left + columns * (width + _GAP), _GAP + len(texts) * (height + _GAP)), _BACKGROUND

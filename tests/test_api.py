@@ -7,7 +7,7 @@ from helpers import make_feature_net, make_photos
 import cgt_tf
 from cgt_tf.api import make_config
 from cgt_tf.errors import InputError
-from cgt_tf.export.saved_model import load_saved_model
+from cgt_tf.export.served import load_saved_model
 
 
 @pytest.fixture(scope="module")

@@ -41,16 +41,17 @@ ARROWS = {
     "runs": "errors files metrics config data networks formats",
     "methods": "errors files pictures progress tfgan config config_checks data layers networks "
     "runs",
+    "drawing": "errors files pictures latents data layers networks runs methods",
     "training": "errors pictures progress knobs metrics config data layers networks formats runs "
     "methods",
     "features": "errors files progress hub config data",
-    "export": "errors files pictures latents data networks formats runs methods",
+    "export": "errors files latents data networks formats runs methods drawing",
     "scoring": "errors files pictures latents metrics config data networks runs methods training "
     "features export",
-    "report": "errors files pictures latents data networks runs",
-    "api": "errors flagfiles knobs config runs methods training export scoring",
+    "report": "errors files runs drawing",
+    "api": "errors flagfiles knobs config runs methods drawing training export scoring",
     "cli": "version errors files flagfiles knobs metrics config data formats runs methods training "
-    "features export scoring report",
+    "features export scoring report drawing",
 }
 # The package's own names, which are loaded when they are first used.
 ANYTHING = {"__init__"}

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cgt_tf.drawing.rows import sample_grid
+from cgt_tf.drawing.sampler import GanSampler
 from cgt_tf.errors import InputError
 from cgt_tf.export.native import export_native
 from cgt_tf.export.of_run import FORMATS
-from cgt_tf.export.sampler import GanSampler, sample_grid
 from cgt_tf.export.saved_model import export_saved_model
 from cgt_tf.formats import packs
 from cgt_tf.methods.registry import config_from_dict, create_method

@@ -1,73 +1,30 @@
-"""Samples by label and seed, of whatever a model is kept in."""
+"""Opens what a model is kept in as a sampler, and draws what `cgt-sample` is asked for."""
 
-import dataclasses
-import functools
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from pathlib import Path
 
-import numpy as np
-import tensorflow as tf
-from PIL import Image
-
-from cgt_tf.data.pipeline import to_uint8
+from cgt_tf.drawing import layerwise, similarity
+from cgt_tf.drawing.folder import MANIFEST, write_folder
+from cgt_tf.drawing.pseudo_classes import pseudo_class_rows, pseudo_class_sampler
+from cgt_tf.drawing.request import PictureRequest
+from cgt_tf.drawing.rows import (
+    Row,
+    Strip,
+    between,
+    check_size,
+    class_row,
+    draw,
+    mixed_row,
+    picture_of,
+)
+from cgt_tf.drawing.sampler import GanSampler, Sampler
 from cgt_tf.errors import InputError
-from cgt_tf.export.saved_model import find_saved_model, load_saved_model
-from cgt_tf.latents import latents_from_seeds
-from cgt_tf.networks.extended import extended_from
-from cgt_tf.networks.gan import Gan
-from cgt_tf.pictures import labelled_grid
-from cgt_tf.runs.handles import is_handle, load_source
+from cgt_tf.export.served import find_saved_model, load_saved_model
+from cgt_tf.runs.handles import is_handle, load_source, split_handle
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.runs.snapshots import open_snapshot
 
-_MOST_PIXELS = 1 << 28
-
-
-class Sampler(Protocol):
-    """Draws images; the same ones of a run, of its SavedModel and of its native export.
-
-    Attributes:
-        class_names: All classes, in label order.
-        new_classes: The ones a run has learnt; all of other models.
-        resolution: Side of the images, in pixels.
-    """
-
-    class_names: Sequence[str]
-    new_classes: Sequence[str]
-    resolution: int
-
-    def sample(self, labels: np.ndarray, seeds: np.ndarray, truncation: float) -> np.ndarray:
-        """Images uint8 [n, R, R, 3] of labels int64 [n] and seeds int64 [n]."""
-
-
-@dataclasses.dataclass(frozen=True)
-class GanSampler:
-    """A `Sampler` of networks in memory; they are folded when the first samples are drawn."""
-
-    gan: Gan
-    new_classes: Sequence[str]
-
-    @property
-    def class_names(self) -> Sequence[str]:
-        return self.gan.class_names
-
-    @property
-    def resolution(self) -> int:
-        return self.gan.spec.resolution
-
-    def sample(self, labels: np.ndarray, seeds: np.ndarray, truncation: float) -> np.ndarray:
-        return self._images(tf.constant(labels), tf.constant(seeds), truncation).numpy()
-
-    @functools.cached_property
-    def _images(self) -> Callable:
-        extended = extended_from(self.gan)
-
-        @tf.function(autograph=False)
-        def images(labels, seeds, truncation):
-            z = latents_from_seeds(seeds, extended.spec.dim_z, truncation)
-            return to_uint8(extended(z, labels, truncation))
-
-        return images
+_ROWS, _SCALE = 4, 2
 
 
 def open_sampler(model: str, checkpoint: str) -> Sampler:
@@ -79,52 +36,101 @@ def open_sampler(model: str, checkpoint: str) -> Sampler:
     if find_saved_model(model):
         return load_saved_model(model)
     if is_handle(model):
-        gan = load_source(model)
-        return GanSampler(gan, gan.class_names)
+        kind, place = split_handle(model)
+        if kind != "run":
+            gan = load_source(model)
+            return GanSampler(gan, gan.class_names)
+        model = place
     if not RunDir(model).exists:
         raise InputError(f"expected a run, a SavedModel or a source <kind>:<place>, got {model}")
     snapshot = open_snapshot(model, checkpoint)
-    return GanSampler(snapshot.gan, snapshot.new_classes)
+    return GanSampler(snapshot.gan, snapshot.new_classes, snapshot)
 
 
-def labels_of(sampler: Sampler, names: Sequence[str]) -> np.ndarray:
-    """Labels int64 of classes by their names.
-
-    Raises:
-        InputError: a class that the model does not have.
-    """
-    known = list(sampler.class_names)
-    for name in names:
-        if name not in known:
-            raise InputError(
-                f"expected classes of the model's {len(known)} ({', '.join(known[:5])}, ...), "
-                f"got {name!r}"
-            )
-    return np.array([known.index(name) for name in names], np.int64)
-
-
-def sample_grid(
-    sampler: Sampler, names: Sequence[str], seeds: Sequence[int], truncation: float, scale: int
-) -> Image.Image:
-    """A picture of a row for each class, with its name, and a column for each seed.
-
-    Args:
-        sampler: Draws the images.
-        names: Names of its classes.
-        seeds: int64.
-        truncation: In (0, 1].
-        scale: Whole factor that pixels are enlarged by.
+def drawn(request: PictureRequest) -> list[Strip]:
+    """Draws the rows of a request.
 
     Raises:
-        InputError: a class that the model does not have, or a picture above 2^28 pixels.
+        InputError: no such model, a class that it does not have, or a picture that it cannot give.
     """
-    labels = labels_of(sampler, names)
-    pixels = len(names) * len(seeds) * (sampler.resolution * scale) ** 2
-    if pixels > _MOST_PIXELS:
+    sampler, rows = _PLANS[request.kind](request, open_sampler(request.model, request.checkpoint))
+    check_size(rows, sampler.resolution, 1 if request.to_folder else request.scale or _SCALE)
+    return draw(sampler, rows)
+
+
+def write(strips: Sequence[Strip], request: PictureRequest) -> str:
+    """Writes what `drawn` gave as the request says; returns a line on it."""
+    count = sum(len(strip.images) for strip in strips)
+    if request.to_folder:
+        write_folder(strips, Path(request.output))
+        return f"{count} images and {MANIFEST} written to {request.output}"
+    picture_of(strips, request.scale or _SCALE).save(request.output)
+    return f"{count} images in {len(strips)} rows written to {request.output}"
+
+
+def _classes(request: PictureRequest, sampler: Sampler) -> tuple[Sampler, list[Row]]:
+    names, truncation = request.chosen(sampler.new_classes), request.truncation or 1.0
+    return sampler, [class_row(sampler, name, request.seeds, truncation) for name in names]
+
+
+def _interpolate(request: PictureRequest, sampler: Sampler) -> tuple[Sampler, list[Row]]:
+    first, second = request.interpolate
+    mixtures = between(first, second, len(request.seeds))
+    rows = [
+        mixed_row(sampler, f"{first} → {second}", mixtures, seed, request.truncation or 1.0)
+        for seed in range(request.seed, request.seed + (request.rows or _ROWS))
+    ]
+    return sampler, rows
+
+
+def _mix(request: PictureRequest, sampler: Sampler) -> tuple[Sampler, list[Row]]:
+    title = " + ".join(f"{weight:g} {name}" for name, weight in request.mix.items())
+    mixtures = [dict(request.mix)] * len(request.seeds)
+    truncation = request.truncation or 1.0
+    return sampler, [mixed_row(sampler, title, mixtures, request.seeds, truncation)]
+
+
+def _truncations(request: PictureRequest, sampler: Sampler) -> tuple[Sampler, list[Row]]:
+    rows = [
+        class_row(sampler, name, request.seeds, truncation, f"{name} {truncation:g}")
+        for name in request.chosen(sampler.new_classes, len(request.truncations))
+        for truncation in request.truncations
+    ]
+    return sampler, rows
+
+
+def _pseudo_classes(request: PictureRequest, sampler: Sampler) -> tuple[Sampler, list[Row]]:
+    drawn_by = pseudo_class_sampler(_snapshot(request, sampler))
+    names, truncation = request.chosen(drawn_by.class_names), request.truncation or 1.0
+    return drawn_by, pseudo_class_rows(drawn_by, names, request.seeds, truncation)
+
+
+def _layers(request: PictureRequest, sampler: Sampler) -> tuple[Sampler, list[Row]]:
+    snapshot = _snapshot(request, sampler)
+    shares = similarity.of_run(snapshot)
+    if shares is None:
         raise InputError(
-            f"expected a picture of at most {_MOST_PIXELS:,} pixels, got {pixels:,}: "
-            f"{len(names)} classes, {len(seeds)} columns, enlarged {scale} times"
+            "expected a run that has learnt scores of all old classes and keeps these, got "
+            f"{request.model}"
         )
-    labels = np.repeat(labels, len(seeds))
-    images = sampler.sample(labels, np.tile(np.array(seeds, np.int64), len(names)), truncation)
-    return labelled_grid(images, names, len(seeds), scale)
+    names, truncation = request.chosen(sampler.new_classes), request.truncation or 1.0
+    return layerwise.layer_rows(sampler, shares, names, request.seed, truncation)
+
+
+def _snapshot(request: PictureRequest, sampler: Sampler):
+    if sampler.snapshot is None:
+        raise InputError(
+            f"expected a run with --{request.kind}, as other models keep nothing of the learning, "
+            f"got {request.model}"
+        )
+    return sampler.snapshot
+
+
+_PLANS = {
+    "classes": _classes,
+    "interpolate": _interpolate,
+    "mix": _mix,
+    "truncations": _truncations,
+    "pseudo_classes": _pseudo_classes,
+    "layers": _layers,
+}

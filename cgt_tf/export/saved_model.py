@@ -1,4 +1,4 @@
-"""Writes a generator as a SavedModel in TensorFlow Serving's layout, and reads it back.
+"""Writes a generator as a SavedModel in TensorFlow Serving's layout; `served` reads it back.
 
     <base directory>/<version>/saved_model.pb, variables/, assets/class_names.txt, model_card.json,
         assets.extra/tf_serving_warmup_requests
@@ -32,6 +32,7 @@ from cgt_tf.data.pipeline import to_uint8
 from cgt_tf.errors import InputError
 from cgt_tf.export import card, kit, warm_up
 from cgt_tf.export.difference import largest_difference
+from cgt_tf.export.served import ServedGenerator, load_saved_model, versions_of
 from cgt_tf.export.serving import GeneratorModule, make_signatures
 from cgt_tf.export.stored import StoredWeights
 from cgt_tf.files import staged_directory
@@ -39,10 +40,8 @@ from cgt_tf.latents import latents_from_seeds
 from cgt_tf.networks.extended import ExtendedGenerator
 
 _CLASS_NAMES_FILE = "class_names.txt"
-_SIGNATURES = ("serving_default", "truncated", "from_latent", "mix", "png", "labels")
 _TOLERANCE = 1e-4
 _CHECKED_SAMPLES = 8
-_BATCH_SIZE = 64
 
 
 class BrokenExportError(RuntimeError):
@@ -100,119 +99,14 @@ def export_saved_model(
     return target
 
 
-class ServedGenerator:
-    """A loaded SavedModel; see `load_saved_model`.
-
-    Attributes:
-        path: The version's directory.
-        class_names: One name for each class, in label order.
-        new_classes: The same names; a SavedModel does not say which a run has learnt.
-        num_classes, resolution, dim_z: K, side of the images in pixels, width of a latent.
-        signatures: The SavedModel's own, by name.
-    """
-
-    def __init__(self, path: Path, loaded):
-        self.path = path
-        self._loaded = loaded  # Owns the variables that the signatures use.
-        self.signatures = loaded.signatures
-        inputs = self.signatures["mix"].structured_input_signature[1]
-        self.num_classes = inputs["class_weights"].shape[-1]
-        labels = tf.range(self.num_classes, dtype=tf.int64)
-        names = self.signatures["labels"](label=labels)["name"].numpy()
-        self.class_names = self.new_classes = [name.decode("utf-8") for name in names]
-        function = self.signatures["from_latent"]
-        self.dim_z = function.structured_input_signature[1]["z"].shape[-1]
-        self.resolution = function.structured_outputs["image"].shape[1]
-
-    def sample(self, labels, seeds, truncation: float = 1.0) -> np.ndarray:
-        """Images uint8 [n, H, W, 3] of labels int [n] and seeds int [n].
-
-        Latents are `latents_from_seeds(seeds, dim_z, truncation)`. The work is done in batches of
-        bounded size, so n may be large.
-
-        Raises:
-            InputError: labels out of range, differing lengths, or a truncation outside (0, 1].
-        """
-        labels, seeds = np.asarray(labels), np.asarray(seeds)
-        self._check(labels, seeds, truncation)
-        images = np.empty((len(labels), self.resolution, self.resolution, 3), np.uint8)
-        for start in range(0, len(labels), _BATCH_SIZE):
-            part = slice(start, start + _BATCH_SIZE)
-            images[part] = self.signatures["truncated"](
-                label=tf.constant(labels[part], tf.int64),
-                seed=tf.constant(seeds[part], tf.int64),
-                truncation=tf.fill([len(labels[part])], tf.constant(truncation, tf.float32)),
-            )["image"].numpy()
-        return images
-
-    def _check(self, labels, seeds, truncation):
-        if labels.ndim != 1 or labels.shape != seeds.shape:
-            raise InputError(
-                "expected vectors of labels and seeds of one length, got shapes "
-                f"{labels.shape} and {seeds.shape}"
-            )
-        for name, array in (("labels", labels), ("seeds", seeds)):
-            if array.size and not np.issubdtype(array.dtype, np.integer):
-                raise InputError(f"expected {name} as integers, got {array.dtype}")
-        wrong = labels[(labels < 0) | (labels >= self.num_classes)]
-        if wrong.size:
-            raise InputError(f"expected labels in [0, {self.num_classes - 1}], got {wrong[0]}")
-        if not 0 < truncation <= 1:
-            raise InputError(f"expected a truncation in (0, 1], got {truncation}")
-
-
-def find_saved_model(directory: str | Path) -> Path | None:
-    """The directory itself, or of its versions the highest; None where there is no SavedModel."""
-    path = Path(directory)
-    places = [path, *(path / str(version) for version in sorted(_versions(path), reverse=True))]
-    return next((place for place in places if (place / "saved_model.pb").exists()), None)
-
-
-def load_saved_model(directory: str | Path) -> ServedGenerator:
-    """Loads what `export_saved_model` wrote.
-
-    A SavedModel is a program: load only those that you trust.
-
-    Args:
-        directory: A version's directory, or the base directory, of which the highest version is
-            taken.
-
-    Raises:
-        InputError: no SavedModel there, a damaged one, or one of something else.
-    """
-    path = find_saved_model(directory)
-    if path is None:
-        raise InputError(f"expected a SavedModel or a directory of its versions, got {directory}")
-    try:
-        loaded = tf.saved_model.load(str(path))
-    except (OSError, tf.errors.OpError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"expected a complete SavedModel in {path}: {reason}") from error
-    missing = [name for name in _SIGNATURES if name not in getattr(loaded, "signatures", {})]
-    if missing:
-        raise InputError(
-            f"expected a SavedModel of cgt-export in {path}, got one without the signatures "
-            f"{', '.join(missing)}"
-        )
-    return ServedGenerator(path, loaded)
-
-
 def _check_class_names(names: list[str]) -> None:
     for name in names:
         if "\n" in name or "\r" in name:
             raise InputError(f"expected class names of one line each, got {name!r}")
 
 
-def _versions(base: Path) -> list[int]:
-    """Subdirectories named by a plain integer, as TensorFlow Serving looks for versions."""
-    if not base.is_dir():
-        return []
-    names = [path.name for path in base.iterdir()]
-    return [int(name) for name in names if name.isascii() and name.isdecimal()]
-
-
 def _free_version(base: Path, version: int | None) -> int:
-    taken = _versions(base)
+    taken = versions_of(base)
     if version is None:
         return max(taken, default=0) + 1
     if version < 1:

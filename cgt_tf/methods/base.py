@@ -63,6 +63,11 @@ class TransferMethod:
         return False
 
     @property
+    def has_pseudo_classes(self) -> bool:
+        """Whether offsets of the new classes are mixed from rows that stand for classes."""
+        return False
+
+    @property
     def source_handles(self) -> tuple[str, ...]:
         """Handles of the sources that `build` is given, in order."""
         return (self.config.source,) if self.needs_source else ()

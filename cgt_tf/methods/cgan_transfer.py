@@ -47,6 +47,10 @@ class CGANTransfer(TransferMethod):
     def keeps_old_classes(self) -> bool:
         return FINE_TUNE not in self.settings.stages
 
+    @property
+    def has_pseudo_classes(self) -> bool:
+        return self.offsets.propagate
+
     def build(self, sources: Sequence["Gan"], target: DataSpec) -> Networks:
         from cgt_tf.methods import fine_tuning, propagation, transfer
         from cgt_tf.networks.gan import Gan

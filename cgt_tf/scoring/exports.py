@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cgt_tf.errors import InputError
-from cgt_tf.export.saved_model import load_saved_model
+from cgt_tf.export.served import load_saved_model
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.scoring.request import Request
 from cgt_tf.scoring.score import score_export

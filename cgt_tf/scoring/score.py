@@ -16,7 +16,7 @@ from cgt_tf.data import image_specs
 from cgt_tf.data.few_shot import load_data
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
-from cgt_tf.export.saved_model import ServedGenerator, load_saved_model
+from cgt_tf.export.served import ServedGenerator, load_saved_model
 from cgt_tf.features.loading import refuse_program
 from cgt_tf.methods.registry import config_from_dict
 from cgt_tf.runs.run_dir import RunDir

@@ -6,7 +6,8 @@ from helpers import make_photos
 
 from cgt_tf.config import EvaluationConfig, ModelConfig, TrainingConfig
 from cgt_tf.data.few_shot import load_data
-from cgt_tf.export.saved_model import export_saved_model, load_saved_model
+from cgt_tf.export.saved_model import export_saved_model
+from cgt_tf.export.served import load_saved_model
 from cgt_tf.methods.registry import create_config, validate
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.runs.snapshots import open_snapshot

@@ -3,7 +3,8 @@
 import pytest
 from export_networks import SPECS, transfer
 
-from cgt_tf.export.saved_model import export_saved_model, load_saved_model
+from cgt_tf.export.saved_model import export_saved_model
+from cgt_tf.export.served import load_saved_model
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from cgt_tf.data.pipeline import to_uint8
+from cgt_tf.drawing.rows import sample_grid
+from cgt_tf.drawing.sampler import GanSampler
 from cgt_tf.errors import InputError
-from cgt_tf.export.sampler import GanSampler, open_sampler, sample_grid
+from cgt_tf.export.sampler import open_sampler
 from cgt_tf.formats.native import save_model
 from cgt_tf.latents import latents_from_seeds
 from cgt_tf.networks.extended import extended_from
@@ -27,7 +29,7 @@ class Numbered:
     resolution: int = 4
 
     def sample(self, labels, seeds, truncation):
-        assert labels.dtype == seeds.dtype == np.int64 and truncation == 0.5
+        assert labels.dtype == seeds.dtype == np.int64 and (truncation == 0.5).all()
         values = (100 * labels + seeds).astype(np.uint8)
         return np.broadcast_to(values[:, None, None, None], (len(values), 4, 4, 3))
 
@@ -44,7 +46,7 @@ def test_a_row_is_a_class_and_a_column_a_seed():
     ("names", "scale", "message"),
     [
         (["cat", "dog"], 1, r"classes of the model's 3 \(ape, bee, cat, \.\.\.\), got 'dog'"),
-        (["cat"], 10_000, "at most 268,435,456 pixels, got 1,600,000,000: 1 classes, 1 columns"),
+        (["cat"], 10_000, "at most 268,435,456 pixels, got 1,600,000,000: 1 rows, 1 columns"),
     ],
 )
 def test_what_cannot_be_drawn_is_said(names, scale, message):

@@ -13,7 +13,8 @@ from export_networks import NEW, OLD, SPECS, close, latents, transfer
 
 from cgt_tf.errors import InputError
 from cgt_tf.export import saved_model
-from cgt_tf.export.saved_model import BrokenExportError, export_saved_model, load_saved_model
+from cgt_tf.export.saved_model import BrokenExportError, export_saved_model
+from cgt_tf.export.served import load_saved_model
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import tensorflow as tf
 from export_networks import close
 from server_batching import ALLOWED_SIZES, allowed_size, run_batched
 
-from cgt_tf.export.saved_model import export_saved_model, load_saved_model
+from cgt_tf.export.saved_model import export_saved_model
+from cgt_tf.export.served import load_saved_model
 from cgt_tf.latents import latents_from_seeds
 from cgt_tf.networks.extended import extended_from
 from cgt_tf.runs.handles import load_source

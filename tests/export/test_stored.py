@@ -8,7 +8,8 @@ import tensorflow as tf
 from export_networks import SPECS, latents, transfer
 
 from cgt_tf.errors import InputError
-from cgt_tf.export.saved_model import export_saved_model, load_saved_model
+from cgt_tf.export.saved_model import export_saved_model
+from cgt_tf.export.served import load_saved_model
 from cgt_tf.networks.fold import STATISTICS
 from cgt_tf.networks.weights import by_name
 

@@ -15,7 +15,8 @@ from tiny_sources import trained_variables as trained_of
 from cgt_tf.config import TrainingConfig
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
-from cgt_tf.export.saved_model import export_saved_model, load_saved_model
+from cgt_tf.export.saved_model import export_saved_model
+from cgt_tf.export.served import load_saved_model
 from cgt_tf.methods import registry
 from cgt_tf.networks.gan import Gan, create_gan
 from cgt_tf.networks.modulated import OldClasses

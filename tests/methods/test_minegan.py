@@ -9,7 +9,8 @@ from tiny_sources import FORMS, TARGET, normal, tiny_source, trained_variables, 
 from cgt_tf.config import TrainingConfig
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
-from cgt_tf.export.saved_model import export_saved_model, load_saved_model
+from cgt_tf.export.saved_model import export_saved_model
+from cgt_tf.export.served import load_saved_model
 from cgt_tf.methods import registry
 from cgt_tf.methods.base import DataSpec
 from cgt_tf.methods.discriminant import nearest_classes

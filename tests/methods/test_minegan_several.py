@@ -12,7 +12,8 @@ from tiny_sources import TARGET, normal, randomize, tiny_source
 
 from cgt_tf.config import TrainingConfig
 from cgt_tf.errors import InputError
-from cgt_tf.export.saved_model import export_saved_model, load_saved_model
+from cgt_tf.export.saved_model import export_saved_model
+from cgt_tf.export.served import load_saved_model
 from cgt_tf.formats.native import read_model, save_model
 from cgt_tf.methods import registry
 from cgt_tf.methods.competition import winners

@@ -11,7 +11,8 @@ from tiny_sources import TARGET, normal, tiny_source
 from cgt_tf.config import TrainingConfig
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
-from cgt_tf.export.saved_model import export_saved_model, load_saved_model
+from cgt_tf.export.saved_model import export_saved_model
+from cgt_tf.export.served import load_saved_model
 from cgt_tf.methods import registry
 from cgt_tf.methods.transfer import check_transfer
 from cgt_tf.runs.handles import load_source

@@ -10,9 +10,11 @@ import pytest
 from helpers import make_feature_net, make_photos
 from in_process import invoke
 
+from cgt_tf.drawing import layerwise, similarity
 from cgt_tf.errors import InputError
 from cgt_tf.methods.registry import METHODS
-from cgt_tf.report import charts, collect, page, pictures_of, similarity
+from cgt_tf.networks.domains import domains_of
+from cgt_tf.report import charts, collect, page, pictures_of
 from cgt_tf.runs.snapshots import open_snapshot
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -125,9 +127,9 @@ def test_layer_by_layer_goes_from_the_old_class_to_the_new_one(place):
         "old classes that a new one is made of",
     ]
     old = shares["old"][int(np.argmax(shares["total"][1]))]
-    domains = pictures_of.domains_of(snapshot.gan.generator, snapshot.gan.class_names)
+    domains = domains_of(snapshot.gan.generator, snapshot.gan.class_names)
     new, other = domains[1].of_classes(["dog"]), domains[0].of_classes([old])
-    hybrids = pictures_of._hybrids(new, other)
+    hybrids = layerwise._hybrids(new, other)
     assert len(hybrids) == len(list(snapshot.gan.generator.conditional_norms())) + 1
     for name, array in hybrids[0].rows.items():
         np.testing.assert_array_equal(array, other.rows[name])

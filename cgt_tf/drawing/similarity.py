@@ -32,3 +32,14 @@ def of_run(snapshot: Snapshot) -> dict | None:
         return None
     total = np.mean(list(layers.values()), axis=0).round(5).tolist()
     return {"old": old, "new": new, "layers": layers, "total": total}
+
+
+def nearest(shares: dict, name: str) -> list[str]:
+    """The old classes that a new one takes most of, in order.
+
+    Args:
+        shares: Of `of_run`.
+        name: A new class.
+    """
+    row = np.array(shares["total"][shares["new"].index(name)])
+    return [shares["old"][i] for i in np.argsort(-row, kind="stable")]
