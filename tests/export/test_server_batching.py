@@ -8,6 +8,7 @@ import tensorflow as tf
 from export_networks import close
 from server_batching import ALLOWED_SIZES, allowed_size, run_batched
 
+from cgt_tf.errors import InputError
 from cgt_tf.export.saved_model import export_saved_model
 from cgt_tf.export.served import load_saved_model
 from cgt_tf.latents import latents_from_seeds
@@ -143,3 +144,12 @@ def test_each_row_has_the_statistics_and_latents_of_its_own_truncation(grid_serv
     np.testing.assert_allclose(same, extended(latents_of_rows, labels, 0.4), atol=1e-5)
     # The statistics matter: with those of another truncation the images are others.
     assert np.abs(by_row - extended(latents_of_rows, labels, 1.0).numpy())[[0, 2]].max() > 1e-2
+
+
+def test_mixtures_of_other_truncations_are_refused_where_statistics_lack(grid_served, served):
+    weights, seeds = np.eye(grid_served[1].num_classes, dtype=np.float32)[:2], np.arange(2)
+    assert grid_served[1].mix(weights, seeds).shape[0] == 2
+    with pytest.raises(InputError, match=r"a truncation of 1 to mix classes .* got 0\.5; the run"):
+        grid_served[1].mix(weights, seeds, 0.5)
+    weights = np.eye(served.num_classes, dtype=np.float32)[:2]
+    close(served.mix(weights, seeds, 0.5), served.sample(np.arange(2), seeds, 0.5))
