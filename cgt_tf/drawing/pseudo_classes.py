@@ -103,7 +103,6 @@ def _table(values: Mapping[str, np.ndarray], name: str, epsilon: float) -> np.nd
     if u is not None:
         prior.u.assign(u)
     table = ops.convert_to_numpy(prior.normalized_kernel(False))
-    biases = [
-        values[key] for part in ("prior", "latent") if (key := f"{name}/{part}/bias") in values
-    ]
-    return table + sum(biases, np.zeros(kernel.shape[1], np.float32))
+    for bias in (f"{name}/prior/bias", f"{name}/latent/bias"):
+        table = table + values.get(bias, 0)
+    return table
