@@ -199,9 +199,9 @@ class Run:
 
         Args:
             output: Base directory of the served model.
-            options: See `export.of_run.export_run`.
+            options: See `scoring.exports.export_run`.
         """
-        from cgt_tf.export.of_run import export_run
+        from cgt_tf.scoring.exports import export_run
 
         return export_run(str(self.path), str(output), **options).path
 

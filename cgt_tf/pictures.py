@@ -1,4 +1,4 @@
-"""Pictures made of many images: plain grids, rows with names, cells with captions.
+"""Pictures made of many images: plain grids, rows with names, cells with captions, titles.
 
 Text is in DejaVu Sans, which comes with Matplotlib, so that it is the same on every machine. The
 font that Pillow brings along has ASCII only, and classes are called Ö and Ж.
@@ -18,6 +18,7 @@ _MARGIN = 6  # Pixels around the names of rows.
 _LABEL_WIDTH = 160  # Most pixels a row's name takes, where its caller says no other number.
 _FONT_SIZES = (7, 16)  # Smallest and largest; between them a name is as high as half its row.
 _CAPTION_SIZE, _CAPTION_HEIGHT = 11, 14
+_TITLE_SIZE, _TITLE_HEIGHT = 13, 18
 _FRAME = 2  # Pixels around a marked cell.
 _ELLIPSIS = "…"
 _BACKGROUND, _TEXT, _MARK = (255, 255, 255), (30, 30, 30), (210, 30, 30)
@@ -82,8 +83,8 @@ def captioned_grid(
 
     Args:
         images: uint8 [n, H, W, 3].
-        captions: One text an image, "" for none; what is wider than its image ends in an
-            ellipsis.
+        captions: One text an image, "" for none, with a line break between its lines; a line
+            that is wider than its image ends in an ellipsis.
         columns: Images in a row.
         scale: Whole factor that pixels are enlarged by.
         marked: How many of the first images are framed in red, their captions red too.
@@ -96,7 +97,8 @@ def captioned_grid(
     _check(images, rows, columns, scale, len(captions))
     height, width = (side * scale for side in images.shape[1:3])
     border = _FRAME + _GAP
-    cell = (width + 2 * border, height + _CAPTION_HEIGHT + 2 * border)
+    lines = max((caption.count("\n") + 1 for caption in captions), default=1)
+    cell = (width + 2 * border, height + lines * _CAPTION_HEIGHT + 2 * border)
     picture = Image.new("RGB", (columns * cell[0], rows * cell[1]), _BACKGROUND)
     draw, font = ImageDraw.Draw(picture), _font(_CAPTION_SIZE)
     for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
@@ -105,10 +107,55 @@ def captioned_grid(
             box = (left - _FRAME, top - _FRAME, left + width + 1, top + height + 1)
             draw.rectangle(box, outline=_MARK, width=_FRAME)
         picture.paste(_enlarged(image, scale), (left, top))
-        text = _fitting(caption, font, width)
         colour = _MARK if i < marked else _TEXT
-        draw.text((left, top + height + _FRAME), text, fill=colour, font=font)
+        for line, text in enumerate(caption.split("\n")):
+            place = (left, top + height + _FRAME + line * _CAPTION_HEIGHT)
+            draw.text(place, _fitting(text, font, width), fill=colour, font=font)
     return picture
+
+
+def framed(
+    picture: Image.Image, title: str, row_labels: Sequence[str], headings: Sequence[str]
+) -> Image.Image:
+    """A grid of equal cells with a title and headings above and a label left of each row.
+
+    Args:
+        picture: RGB, of len(row_labels) rows and len(headings) columns of one size.
+        title: Is broken into lines where it is wider than the picture.
+        row_labels: One text a row; what is too long ends in an ellipsis.
+        headings: One text a column; likewise.
+    """
+    font, small = _font(_TITLE_SIZE), _font(_CAPTION_SIZE)
+    texts = [_fitting(label, font, _LABEL_WIDTH) for label in row_labels]
+    left = 2 * _MARGIN + max(int(np.ceil(font.getlength(text))) for text in texts)
+    lines = _wrapped(title, font, left + picture.width - 2 * _MARGIN)
+    top = _MARGIN + len(lines) * _TITLE_HEIGHT + _CAPTION_HEIGHT + _GAP
+    new = Image.new("RGB", (left + picture.width, top + picture.height), _BACKGROUND)
+    new.paste(picture, (left, top))
+    draw = ImageDraw.Draw(new)
+    for i, line in enumerate(lines):
+        draw.text((_MARGIN, _MARGIN + i * _TITLE_HEIGHT), line, fill=_TEXT, font=font)
+    width, height = picture.width / len(headings), picture.height / len(texts)
+    for column, heading in enumerate(headings):
+        text = _fitting(heading, small, int(width))
+        place = (left + (column + 0.5) * width, top - _GAP)
+        draw.text(place, text, fill=_TEXT, font=small, anchor="md")
+    for row, text in enumerate(texts):
+        place = (left - _MARGIN, top + (row + 0.5) * height)
+        draw.text(place, text, fill=_TEXT, font=font, anchor="rm")
+    return new
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+    """Lines of whole words; a word that is wider than a line has one of its own, and is cut."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and font.getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(_fitting(word, font, width))
+    return lines
 
 
 def _check(

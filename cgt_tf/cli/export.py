@@ -27,6 +27,9 @@ _DATA_LICENCE = flags.DEFINE_string(
 _PRECISION = flags.DEFINE_enum(
     "precision", "float32", ["float32", "float16", "bfloat16"], "Of the stored weights."
 )
+_NEAREST = flags.DEFINE_bool(
+    "nearest", True, "Show generated images beside the nearest training images in nearest.png."
+)
 _FORMAT = flags.DEFINE_enum("format", "saved_model", ["saved_model", "native"], "What to write.")
 
 
@@ -36,7 +39,7 @@ def main(argv):
     common.require(_OUTPUT.value, "--output", "directory to write")
     common.check_output(_OUTPUT.value, "--output")
 
-    from cgt_tf.export.of_run import export_run
+    from cgt_tf.scoring.exports import export_run
 
     exported = export_run(
         _WORKDIR.value,
@@ -45,12 +48,9 @@ def main(argv):
         form=_FORMAT.value,
         precision=_PRECISION.value,
         licence={"weights": _WEIGHTS_LICENCE.value, "data": _DATA_LICENCE.value},
+        nearest=_NEAREST.value,
     )
     print("\n".join(exported.notes))
-    if _FORMAT.value == "saved_model" and _PRECISION.value != "float32":
-        from cgt_tf.scoring.exports import fid_line
-
-        print(fid_line(_WORKDIR.value, _CHECKPOINT.value, exported.path))
 
 
 def entry_point():

@@ -34,7 +34,7 @@ class Sampler(Protocol):
     snapshot: Snapshot | None
 
     def sample(
-        self, labels: np.ndarray, seeds: np.ndarray, truncation: float | np.ndarray
+        self, labels: np.ndarray, seeds: np.ndarray, truncation: float | np.ndarray = 1.0
     ) -> np.ndarray:
         """Images uint8 [n, R, R, 3] of labels int64 [n] and seeds int64 [n].
 
@@ -73,7 +73,7 @@ class GanSampler:
         return extended_from(self.gan)
 
     def sample(
-        self, labels: np.ndarray, seeds: np.ndarray, truncation: float | np.ndarray
+        self, labels: np.ndarray, seeds: np.ndarray, truncation: float | np.ndarray = 1.0
     ) -> np.ndarray:
         return self._in_batches(np.asarray(labels, np.int64), seeds, truncation)
 

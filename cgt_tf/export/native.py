@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cgt_tf.drawing.sampler import GanSampler
 from cgt_tf.export.card import Weights, write_card
 from cgt_tf.export.difference import largest_difference
 from cgt_tf.formats.native import read_model, save_model
@@ -36,5 +37,6 @@ def export_native(
         read = read_model(path)
         stored = extended_from(Gan(read.spec, read.generator, None, read.class_names))
         weights = Weights(precision, largest_difference(extended, stored))
-    write_card(extended, path, told, weights)
+    sampler = GanSampler(gan, gan.class_names)
+    write_card(extended, path, told, weights, sampler.sample)
     return path

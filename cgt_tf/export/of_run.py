@@ -1,6 +1,7 @@
 """Exports a run: as a SavedModel, or in this package's own form."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 from cgt_tf.errors import InputError
@@ -8,7 +9,7 @@ from cgt_tf.export import card, saved_model, warm_up
 from cgt_tf.export.native import export_native
 from cgt_tf.methods.registry import config_from_dict, create_method
 from cgt_tf.runs import facts
-from cgt_tf.runs.snapshots import open_snapshot
+from cgt_tf.runs.snapshots import Snapshot, open_snapshot
 
 FORMATS = ("saved_model", "native")
 
@@ -34,6 +35,7 @@ def export_run(
     form: str = "saved_model",
     precision: str = "float32",
     licence: dict[str, str] | None = None,
+    nearest: Callable[[Snapshot], card.Nearest] | None = None,
 ) -> Exported:
     """Writes a run's old and new classes at a checkpoint as one model.
 
@@ -45,6 +47,7 @@ def export_run(
         form: `saved_model` or `native`.
         precision: float16 or, of a SavedModel, bfloat16: weights stored in half the bytes.
         licence: Licences of `weights` and `data`, for the model card.
+        nearest: Makes the card's picture of the nearest training images.
 
     Raises:
         InputError: no such checkpoint, or a precision that the form does not have.
@@ -54,7 +57,10 @@ def export_run(
     if form == "native" and precision == "bfloat16":
         raise InputError("--precision=bfloat16 needs --format=saved_model, got native")
     snapshot = open_snapshot(workdir, checkpoint)
-    told = {**facts.of_export(snapshot), "licence": licence or {}}
+    licence = {"weights": card.UNKNOWN, "data": card.UNKNOWN, **(licence or {})}
+    told = {**facts.of_export(snapshot), "licence": licence}
+    if nearest is not None:
+        told["nearest"] = nearest(snapshot)
     classes = f"checkpoint of step {snapshot.step}, {len(snapshot.gan.class_names)} classes"
     if form == "native":
         path = export_native(snapshot.gan, output, snapshot.provenance, precision, told)

@@ -91,7 +91,7 @@ def export_saved_model(
         served = _verify(extended, weights, temporary)
         warm_up.write_warm_up(extended, temporary, kit.model_name(base))
         card.write_card(
-            extended, temporary, told or {}, _moved(extended, served, precision), served.signatures
+            extended, temporary, told or {}, _moved(extended, served, precision), served.sample
         )
         # Another export may have finished while this one was written.
         _free_version(base, version)

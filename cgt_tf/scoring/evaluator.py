@@ -157,7 +157,9 @@ class Evaluator:
             distances = np.empty(len(order))
             distances[order] = found["nearest"].details.distances
             real, features = self._may_be_copied
-            picture = nearest_picture(samples, outputs.features, distances, real, features)
+            trained = self._has_both or self.reference_split == "train"
+            kind = "training" if trained else "real"
+            picture = nearest_picture(samples, outputs.features, distances, real, features, kind)
         scores = Scores(
             samples=name,
             metrics={k: v for part in found.values() for k, v in part.scalars.items()},
