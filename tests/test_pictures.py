@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cgt_tf.errors import InputError
-from cgt_tf.pictures import captioned_grid, labelled_grid, tile
+from cgt_tf.pictures import captioned_grid, framed, labelled_grid, tile
 
 WHITE = 255
 
@@ -127,3 +128,33 @@ def test_captions_are_cut_at_the_edge_of_their_image():
 def test_captions_that_do_not_fit_are_refused(captions, columns, message):
     with pytest.raises(InputError, match=message):
         captioned_grid(flat_images(2), captions, columns)
+
+
+def test_a_caption_may_have_lines():
+    one = np.asarray(captioned_grid(flat_images(2, side=30), ["a", "b"], 2))
+    two = np.asarray(captioned_grid(flat_images(2, side=30), ["a\nw", "b"], 2))
+    assert two.shape == (one.shape[0] + 14, *one.shape[1:])
+    second = two[-16:]
+    assert (second[:, :34] < 200).any() and not (second[:, 34:] < 200).any()
+
+
+def test_a_frame_names_rows_and_columns_and_leaves_the_picture_whole():
+    inner = captioned_grid(flat_images(4, side=60), [""] * 4, 2)
+    picture = np.asarray(framed(inner, "short", ["Ж", "aquarium fish"], ["first", "second"]))
+    top, left = positions(Image.fromarray(picture), 0, 60)
+    inner_top, inner_left = positions(inner, 0, 60)
+    top, left = top - inner_top, left - inner_left
+    np.testing.assert_array_equal(picture[top:, left:], np.asarray(inner))
+    ink = (picture < 120).all(axis=-1)
+    half = inner.width // 2
+    for part in (
+        ink[6:22, :60],
+        ink[top - 16 : top, left : left + half],
+        ink[top - 16 : top, -half:],
+    ):
+        assert part.any()
+    middle = top + inner.height // 2
+    assert ink[top:middle, :left].any() and ink[middle:, :left].any()
+    assert not ink[top:, left - 5 : left].any()
+    long = framed(inner, "many words " * 12, ["Ж", "aquarium fish"], ["first", "second"])
+    assert long.width == picture.shape[1] and long.height > picture.shape[0] + 3 * 18

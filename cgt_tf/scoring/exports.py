@@ -30,9 +30,7 @@ def export_run(workdir: str, output: str, *, nearest: bool = True, **options: An
     Raises:
         InputError: see there. Training images that are gone are none: the card says so.
     """
-    picture = (
-        nearest_images if nearest else lambda snapshot: Nearest.skipped("it was not asked for")
-    )
+    picture = nearest_images if nearest else _not_asked_for
     exported = of_run.export_run(workdir, output, nearest=picture, **options)
     narrow = options.get("precision", "float32") != "float32"
     if not narrow or options.get("form", "saved_model") != "saved_model":
@@ -106,4 +104,4 @@ def fid_line(workdir: str, checkpoint: str, export: Path) -> str:
         return f"FID not measured: {error}"
     before, after = (each.metrics["fid"] for each in scores)
     count = scores[0].num_fake
-    return f"FID of {count} images: {before:.4f} in float32, {after:.4f} as stored"
+    return f"FID of {count} images: {before:.6g} in float32, {after:.6g} as stored"

@@ -127,6 +127,12 @@ def test_an_export_comes_with_a_kit_and_a_card_of_its_run(session):
     native = json.loads((root / "model" / "model_card.json").read_text(encoding="utf-8"))
     assert native["class_names"] == ["ape", "bee", "cat"]
     assert native["method"]["name"] == "scratch"
+    assert native["milliseconds_per_image"]["batch_8"] > 0
+    for written, directory in ((card, root / "served" / "1"), (native, root / "model")):
+        found = written["nearest_neighbours"]
+        assert (found["file"], found["generated_images"]) == ("nearest.png", 256)
+        assert found["features"] == "features.keras" and found["nearest"] > 0
+        assert Image.open(directory / found["file"]).width > 5 * 96
     # What --dry_run counts for each class, in float32.
     assert card["bytes_per_class"] == 4 * 56
     assert (root / "served" / "serving" / "docker-compose.yml").is_file()
@@ -190,3 +196,21 @@ def test_an_export_in_fewer_bits_says_what_that_does_to_images(session, tmp_path
         (root / "moved").rename(root / "photos")
     assert "FID not measured: " in capsys.readouterr().out
     assert (tmp_path / "served" / "2" / "saved_model.pb").exists()
+
+
+def test_an_export_without_its_images_says_so_in_the_card(session, tmp_path):
+    root, _ = session
+    (root / "photos").rename(root / "photos_gone")
+    try:
+        export = ("export", f"--workdir={root}/run", "--checkpoint=last", "--format=native")
+        assert invoke(*export, f"--output={tmp_path}/gone") == 0
+    finally:
+        (root / "photos_gone").rename(root / "photos")
+    assert invoke(*export, f"--output={tmp_path}/not", "--nonearest") == 0
+    reasons = []
+    for name in ("gone", "not"):
+        assert not (tmp_path / name / "nearest.png").exists()
+        text = (tmp_path / name / "model_card.json").read_text(encoding="utf-8")
+        reasons.append(json.loads(text)["nearest_neighbours"]["skipped"])
+    assert "photos" in reasons[0] and str(root) not in reasons[0]
+    assert reasons[1] == "it was not asked for"

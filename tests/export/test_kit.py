@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from export_networks import NEW, OLD
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from PIL import Image
 
 from cgt_tf.export import card, kit, warm_up
 from cgt_tf.export.saved_model import export_saved_model
@@ -174,13 +175,28 @@ def test_the_card_says_what_was_measured_and_what_is_unknown(base):
 
 def test_the_card_takes_what_the_caller_tells(projected, served, tmp_path):
     told = {"data": {"train": "bundled:glyphs"}, "licence": {"weights": "CC0", "data": "unknown"}}
-    card.write_card(projected[2], tmp_path, told, card.Weights(), served.signatures)
+    card.write_card(projected[2], tmp_path, told, card.Weights(), served.sample)
     values = json.loads((tmp_path / card.FILE).read_text(encoding="utf-8"))
     assert {name: values[name] for name in told} == told
     assert values["method"] == "unknown"
-    card.write_card(projected[2], tmp_path, told, card.Weights())
-    untimed = json.loads((tmp_path / card.FILE).read_text(encoding="utf-8"))
-    assert untimed == values | {"milliseconds_per_image": "unknown"}
+    reason = "the exporter was given no training images"
+    assert values["nearest_neighbours"] == {"skipped": reason}
+    assert not (tmp_path / card.PICTURE).exists()
+
+
+def test_the_picture_of_nearest_neighbours_is_beside_the_card(projected, tmp_path):
+    calls = []
+    picture = Image.new("RGB", (3, 2), (9, 8, 7))
+    told = {"nearest": card.Nearest(picture, {"features": "f"})}
+    card.write_card(
+        projected[2], tmp_path, told, card.Weights(), lambda *given: calls.append(given)
+    )
+    values = json.loads((tmp_path / card.FILE).read_text(encoding="utf-8"))
+    assert values["nearest_neighbours"] == {"features": "f", "file": "nearest.png"}
+    assert Image.open(tmp_path / "nearest.png").getpixel((0, 0)) == (9, 8, 7)
+    # What is timed: one row and eight, once to warm up and three times more.
+    assert [len(labels) for labels, _ in calls] == [1] * 4 + [8] * 4
+    assert all((seeds == np.arange(len(seeds))).all() for _, seeds in calls)
 
 
 def test_a_second_version_has_a_warm_up_and_a_card_of_its_own(projected, base, tmp_path):

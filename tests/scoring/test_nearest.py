@@ -24,7 +24,7 @@ def places(picture, image, scale):
     return [tuple(hit) for hit in np.argwhere(hits)]
 
 
-@pytest.mark.parametrize(("side", "scale"), [(16, 4), (80, 1)])
+@pytest.mark.parametrize(("side", "scale"), [(16, 6), (100, 1)])
 def test_each_generated_image_stands_before_its_nearest_real_ones(side, scale):
     """By features of one number, which tell the order; the nearest generated image is first."""
     fake, real = images_of(3, 0, side), images_of(5, 1, side)
@@ -45,6 +45,18 @@ def test_each_generated_image_stands_before_its_nearest_real_ones(side, scale):
         tops.append(top)
     assert tops == sorted(tops)
     assert (pixels.max(axis=-1) < 60).any(axis=1).sum() > 3 * 5  # Ink of the captions.
+
+
+def test_titles_say_of_what_the_pictures_are():
+    """Ink above and left of the images; another kind of images has another title."""
+    fake, real = images_of(2, 0, 16), images_of(4, 1, 16)
+    values = np.eye(4)[:, :2]
+    given = (GivenImages(fake), values[:2], np.zeros(2), real, values)
+    drawn = [np.asarray(nearest_picture(*given, *kind)) for kind in ((), ("training",))]
+    [(top, left)] = places(drawn[0], fake.images[0], 6)
+    ink = drawn[0].max(axis=-1) < 60
+    assert ink[:40].any() and ink[top - 20 : top].any() and ink[top : top + 96, : left - 5].any()
+    assert drawn[0].shape == drawn[1].shape and (drawn[0][:40] != drawn[1][:40]).any()
 
 
 def test_there_may_be_fewer_real_images_than_columns():
