@@ -21,6 +21,8 @@ _COMMANDS = (
 _SERVING = ["tensorflow-serving-api>=2.18"]
 # Downloads from TF-Hub: tensorflow-hub imports pkg_resources, which later ones lack.
 _HUB = ["setuptools<81"]
+# What cgt-export --format=onnx converts with, and checks what it wrote with.
+_ONNX = ["onnxruntime", "tf2onnx>=1.17"]
 
 setup(
     name="cgt_tf",
@@ -76,12 +78,14 @@ setup(
         "hub": _HUB,
         "torch": ["torch>=2.4"],
         "serving": _SERVING,
+        "onnx": _ONNX,
         "dev": [
             *("jax", "pytest>=8", "pytest-xdist>=3", "ruff>=0.8", "scipy"),
             "setuptools>=70.1",  # builds wheels by itself
             # Imported by the metrics of tensorflow-gan, which the tests compare with.
             *("tensorflow-probability>=0.24", "tf_keras>=2.18"),
             *_HUB,
+            *_ONNX,
             *_SERVING,
         ],
     },

@@ -7,8 +7,10 @@ saved_model: old and new classes in one SavedModel under <output>/<version>/, fo
 tensorflow, and for TensorFlow Serving, which <output>/serving/docker-compose.yml starts.
 native: the same for --config.source=model:<output>, with the discriminator; of a run of scratch,
 its own networks.
---precision=float16 (SavedModel: or bfloat16) stores kernels and tables in half the space; images
-are computed in float32. It prints how far they move, and of a scored run's SavedModel both FIDs.
+tflite, onnx: one file for that runtime, of labels and latents; onnx needs 'cgt_tf[onnx]'.
+--precision=float16 (SavedModel, native) or bfloat16 (SavedModel) stores kernels and tables in half
+the space; images are computed in float32. It prints how far they move, and of a scored run's
+SavedModel both FIDs.
 """
 
 from absl import flags
@@ -30,7 +32,9 @@ _PRECISION = flags.DEFINE_enum(
 _NEAREST = flags.DEFINE_bool(
     "nearest", True, "Show generated images beside the nearest training images in nearest.png."
 )
-_FORMAT = flags.DEFINE_enum("format", "saved_model", ["saved_model", "native"], "What to write.")
+_FORMAT = flags.DEFINE_enum(
+    "format", "saved_model", ["saved_model", "native", "tflite", "onnx"], "What to write."
+)
 
 
 def main(argv):

@@ -5,30 +5,34 @@ from collections.abc import Callable
 import numpy as np
 
 from cgt_tf.latents import latents_from_seeds
-from cgt_tf.networks.extended import ExtendedGenerator
+from cgt_tf.networks.spec import GanSpec
 
 _SAMPLES, _BATCH = 256, 32
 # From [-1, 1] to 0 ... 255.
-_GREY_LEVELS = 127.5
+GREY_LEVELS = 127.5
+
+Images = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def largest_difference(
-    generator: ExtendedGenerator, stored: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    spec: GanSpec, generator: Images, stored: Images, samples: int = _SAMPLES
 ) -> float:
     """Largest difference between a generator's images and those of its stored form.
 
     Args:
-        generator: A generator in memory.
-        stored: Images in [-1, 1] of its stored form, of latents [B, dim_z] and labels int32 [B].
+        spec: The generator's.
+        generator: Images in [-1, 1] of latents [B, dim_z] and labels int32 [B].
+        stored: The same of its stored form.
+        samples: How many images are compared, a multiple of 32.
 
     Returns:
-        Of 256 images of classes from the first to the last, in grey levels of 255.
+        Of images of classes from the first to the last, in grey levels of 255.
     """
-    labels = np.linspace(0, generator.spec.num_classes - 1, _SAMPLES).round().astype(np.int32)
+    labels = np.linspace(0, spec.num_classes - 1, samples).round().astype(np.int32)
     largest = 0.0
-    for start in range(0, _SAMPLES, _BATCH):
+    for start in range(0, samples, _BATCH):
         part = np.arange(start, start + _BATCH)
-        z = latents_from_seeds(part, generator.spec.dim_z)
+        z = latents_from_seeds(part, spec.dim_z)
         images = [np.asarray(g(z, labels[part]), np.float32) for g in (generator, stored)]
         largest = max(largest, float(np.abs(images[0] - images[1]).max()))
-    return largest * _GREY_LEVELS
+    return largest * GREY_LEVELS

@@ -36,7 +36,7 @@ def export_native(
     if precision != "float32":
         read = read_model(path)
         stored = extended_from(Gan(read.spec, read.generator, None, read.class_names))
-        weights = Weights(precision, largest_difference(extended, stored))
+        weights = Weights(precision, largest_difference(extended.spec, extended, stored))
     sampler = GanSampler(gan, gan.class_names)
     write_card(extended, path, told, weights, sampler.sample)
     return path

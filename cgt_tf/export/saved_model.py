@@ -158,7 +158,7 @@ def _moved(extended: ExtendedGenerator, served: ServedGenerator, precision: str)
     def images(z, labels):
         return from_latent(label=tf.constant(labels, tf.int64), z=tf.constant(z))["image"].numpy()
 
-    return card.Weights(precision, largest_difference(extended, images))
+    return card.Weights(precision, largest_difference(extended.spec, extended, images))
 
 
 def _check_close(images: np.ndarray, wanted: np.ndarray, tolerance: float) -> None:

@@ -214,3 +214,16 @@ def test_an_export_without_its_images_says_so_in_the_card(session, tmp_path):
         reasons.append(json.loads(text)["nearest_neighbours"]["skipped"])
     assert "photos" in reasons[0] and str(root) not in reasons[0]
     assert reasons[1] == "it was not asked for"
+
+
+def test_an_export_as_one_file_says_how_far_it_is_off(session, tmp_path):
+    root, _ = session
+    export = ("export", f"--workdir={root}/run", "--checkpoint=last", "--format=tflite")
+    out = run(*export, f"--output={tmp_path}/lite", "--nonearest").stdout
+    assert re.search(
+        r"^32 images are at most \S+ of 255 grey levels off the SavedModel's$", out, re.M
+    )
+    assert f"5 classes, written to {tmp_path}/lite" in out
+    written = json.loads((tmp_path / "lite" / "model_card.json").read_text(encoding="utf-8"))
+    assert written["method"]["name"] == "cgan_transfer"
+    assert (tmp_path / "lite" / "model.tflite").stat().st_size > 10_000

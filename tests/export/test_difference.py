@@ -14,12 +14,12 @@ def test_the_difference_is_that_of_the_stored_weights(tmp_path):
     gan = Gan(extended.spec, extended.generator, None, extended.class_names)
     full = stored(save_model(gan, tmp_path / "full", {}))
     half = stored(save_model(gan, tmp_path / "half", {}, precision="float16"))
-    assert largest_difference(extended, full) == 0
-    assert 0 < largest_difference(extended, half) < 2
+    assert largest_difference(extended.spec, extended, full) == 0
+    assert 0 < largest_difference(extended.spec, extended, half) < 2
     # A bias of the output moves all images by as much, before the tanh.
     bias = full.generator.output_conv.bias
     bias.assign(np.asarray(bias) + 1.0)
-    assert largest_difference(extended, full) > 20
+    assert largest_difference(extended.spec, extended, full) > 20
 
 
 def stored(path):
