@@ -42,8 +42,9 @@ def labelled_grid(
 
     Args:
         images: uint8 [rows * columns, H, W, 3], row by row.
-        row_labels: One text a row; what is too long ends in an ellipsis. The font has Latin,
-            Greek, Cyrillic and many symbols, no Chinese, Japanese or Korean.
+        row_labels: One text a row, broken into as many lines as the row is high; what is longer
+            ends in an ellipsis. The font has Latin, Greek, Cyrillic and many symbols, no Chinese,
+            Japanese or Korean.
         columns: Images in a row.
         scale: Whole factor that pixels are enlarged by.
         label_width: Most pixels that a label takes.
@@ -56,15 +57,19 @@ def labelled_grid(
     height, width = (side * scale for side in images.shape[1:3])
     smallest, largest = _FONT_SIZES
     font = _font(min(max(height // 2, smallest), largest))
-    texts = [_fitting(label, font, label_width) for label in row_labels]
-    left = 2 * _MARGIN + max(int(np.ceil(font.getlength(text))) for text in texts)
+    most = max(1, height // _TITLE_HEIGHT)
+    labels = [_wrapped(label, font, label_width, most) for label in row_labels]
+    lengths = [font.getlength(line) for lines in labels for line in lines]
+    left = 2 * _MARGIN + int(np.ceil(max(lengths, default=0)))
     picture = Image.new(
-        "RGB", (left + columns * (width + _GAP), _GAP + len(texts) * (height + _GAP)), _BACKGROUND
+        "RGB", (left + columns * (width + _GAP), _GAP + len(labels) * (height + _GAP)), _BACKGROUND
     )
     draw = ImageDraw.Draw(picture)
-    for row, text in enumerate(texts):
+    for row, lines in enumerate(labels):
         top = _GAP + row * (height + _GAP)
-        draw.text((left - _MARGIN, top + height / 2), text, fill=_TEXT, font=font, anchor="rm")
+        for i, line in enumerate(lines):
+            middle = top + height / 2 + (i - (len(lines) - 1) / 2) * _TITLE_HEIGHT
+            draw.text((left - _MARGIN, middle), line, fill=_TEXT, font=font, anchor="rm")
         for column in range(columns):
             image = _enlarged(images[row * columns + column], scale)
             picture.paste(image, (left + column * (width + _GAP), top))
@@ -146,16 +151,17 @@ def framed(
     return new
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
-    """Lines of whole words; a word that is wider than a line has one of its own, and is cut."""
+def _wrapped(
+    text: str, font: ImageFont.FreeTypeFont, width: int, most: int | None = None
+) -> list[str]:
+    """Lines of whole words, `most` at most; one that is wider is cut: a long word, or the rest."""
     lines: list[str] = []
     for word in text.split():
-        longer = f"{lines[-1]} {word}" if lines else word
-        if lines and font.getlength(longer) <= width:
-            lines[-1] = longer
+        if lines and (font.getlength(f"{lines[-1]} {word}") <= width or len(lines) == most):
+            lines[-1] += f" {word}"
         else:
-            lines.append(_fitting(word, font, width))
-    return lines
+            lines.append(word)
+    return [_fitting(line, font, width) for line in lines]
 
 
 def _check(

@@ -69,6 +69,25 @@ def test_long_names_end_in_an_ellipsis():
     assert dots.shape[1] < long.shape[1]
 
 
+def lines_of(text):
+    """How many lines are written: groups of pixel rows with ink.."""
+    ink = (text < 100).any(axis=(1, 2)).astype(int)
+    return (np.diff(ink, prepend=0) == 1).sum()
+
+
+def test_long_names_have_as_many_lines_as_their_row_is_high():
+    assert [lines_of(text_part("wandern " * words)) for words in (1, 3, 5)] == [1, 2, 3]
+    long = text_part("wandern " * 30)
+    assert lines_of(long) == 3 and long.shape[1] < 180
+    # All of it is in the middle of the row, and an ellipsis stands for the rest.
+    rows = np.nonzero((long < 100).any(axis=(1, 2)))[0]
+    assert rows.min() > 4 and abs(rows.min() + rows.max() - 66) < 12
+    assert long.shape[1] > text_part("wandern " * 6).shape[1]
+    small = labelled_grid(flat_images(1), ["wandern " * 30], 1, scale=1)
+    _, left = positions(small, 0, 32)
+    assert lines_of(np.asarray(small)[:, :left]) == 1
+
+
 def test_line_breaks_in_names_become_blanks():
     np.testing.assert_array_equal(text_part("two\n lines"), text_part("two lines"))
 
