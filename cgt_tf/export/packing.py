@@ -8,7 +8,6 @@ from cgt_tf.drawing.rows import sample_grid
 from cgt_tf.drawing.sampler import GanSampler
 from cgt_tf.errors import InputError
 from cgt_tf.export.native import export_native
-from cgt_tf.export.of_run import FORMATS
 from cgt_tf.export.saved_model import export_saved_model
 from cgt_tf.formats import packs
 from cgt_tf.methods.registry import config_from_dict, create_method
@@ -20,6 +19,7 @@ from cgt_tf.runs.handles import load_source
 from cgt_tf.runs.snapshots import open_snapshot
 
 _COLUMNS = 8
+_FORMS = ("native", "saved_model")
 
 
 def extract(
@@ -103,8 +103,8 @@ def _open(model: str) -> Gan:
 
 
 def _write(gan: Gan, output: str, form: str, data: dict[str, Any]) -> Path:
-    if form not in FORMATS:
-        raise InputError(f"expected a form out of {', '.join(FORMATS)}, got {form!r}")
+    if form not in _FORMS:
+        raise InputError(f"expected a form out of {', '.join(_FORMS)}, got {form!r}")
     told = {"data": data} if data else {}
     if form == "native":
         provenance = {"class_names": list(gan.class_names), **data}

@@ -5,6 +5,8 @@ import pytest
 from helpers import make_photos
 from in_process import invoke
 
+from cgt_tf.errors import InputError
+from cgt_tf.export import packing
 from cgt_tf.export.sampler import open_sampler
 from cgt_tf.formats import packs
 
@@ -46,6 +48,12 @@ def test_a_pack_of_one_run_is_served_with_the_classes_of_another(place, tmp_path
     for name, run in (("emu", "second"), ("dog", "first"), ("A", "first")):
         # Graphs that were saved round otherwise: here and there a pixel moves by one grey level.
         assert np.abs(pictures(served, name) - pictures(place / run, name)).max() <= 1
+
+
+def test_models_with_packs_have_two_forms(place, tmp_path):
+    with pytest.raises(InputError, match="a form out of native, saved_model, got 'tflite'"):
+        packing.add("bundled:glyphs32", [place / "new.cgtpack"], f"{tmp_path}/new", "tflite")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_classes_are_added_and_removed_and_listed(place, tmp_path, capsys):
