@@ -75,9 +75,9 @@ def _classes(request: PictureRequest, sampler: Sampler) -> tuple[Sampler, list[R
 
 def _interpolate(request: PictureRequest, sampler: Sampler) -> tuple[Sampler, list[Row]]:
     first, second = request.interpolate
-    mixtures = between(first, second, len(request.seeds))
+    mixtures, title = between(first, second, len(request.seeds)), f"{first} → {second}"
     rows = [
-        mixed_row(sampler, f"{first} → {second}", mixtures, seed, request.truncation or 1.0)
+        mixed_row(sampler, f"{title}, {seed}", mixtures, seed, request.truncation or 1.0)
         for seed in range(request.seed, request.seed + (request.rows or _ROWS))
     ]
     return sampler, rows

@@ -55,6 +55,7 @@ def test_rows_run_from_one_class_to_another(place, tmp_path):
     images, lines = images_of(place, "run", tmp_path, *options)
     assert [line["seed"] for line in lines] == [4, 4, 4, 5, 5, 5]
     assert [line["weights"]["A"] for line in lines] == [0.0, 0.5, 1.0] * 2
+    assert [line["row"] for line in lines[::3]] == ["dog → A, 4", "dog → A, 5"]
     assert same(images[::3], of_class(place, "dog", [4, 5], 0.5))
     assert same(images[2::3], of_class(place, "A", [4, 5], 0.5))
     assert not same(images[1], images[0]) and not same(images[1], images[2])
