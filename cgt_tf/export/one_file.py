@@ -4,8 +4,9 @@
 
 Either maps label int64 [B] and z float32 [B, dim_z] to image float32 [B, R, R, 3] in [-1, 1]. It is
 converted from the SavedModel's signature `from_latent`, of which the checks of the input are lost:
-a label out of range gives an image of no class. There are no seeds, because no other runtime has
-TensorFlow's random numbers: the caller draws latents, standard normals.
+a label out of range gives an image of no class, and ONNX counts negative ones from the end. There
+are no seeds, because no other runtime has TensorFlow's random numbers: the caller draws latents,
+standard normals.
 """
 
 import dataclasses
