@@ -22,7 +22,7 @@ _SERVING = ["tensorflow-serving-api>=2.18"]
 # Downloads from TF-Hub: tensorflow-hub imports pkg_resources, which later ones lack.
 _HUB = ["setuptools<81"]
 # What cgt-export --format=onnx converts with, and checks what it wrote with.
-_ONNX = ["onnxruntime", "tf2onnx>=1.17"]
+_ONNX = ["onnx>=1.14", "onnxruntime", "tf2onnx>=1.17"]
 
 setup(
     name="cgt_tf",

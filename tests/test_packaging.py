@@ -19,7 +19,11 @@ PACKAGE = ROOT / "cgt_tf"
 # What is imported under another name than it is installed by.
 DISTRIBUTIONS = {"PIL": "pillow", "absl": "absl-py", "google": "protobuf"}
 # Imported where somebody asks for it, and installed then.
-OF_EXTRAS = {"torch": "torch", "tensorflow-serving-api": "serving"}
+OF_EXTRAS = {
+    "torch": "torch",
+    "tensorflow-serving-api": "serving",
+    **dict.fromkeys(("onnx", "onnxruntime", "tf2onnx"), "onnx"),
+}
 # Required for what other packages fail to require.
 INDIRECT = {"importlib-resources"}
 
