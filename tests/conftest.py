@@ -1,7 +1,9 @@
 """What makes all tests quicker, and changes nothing that they see."""
 
+import contextlib
 import gc
 
+import pytest
 import tensorflow as tf
 
 # TensorFlow's own objects, of which there are millions, are not looked through again and again.
@@ -9,5 +11,29 @@ gc.collect()
 gc.freeze()
 gc.set_threshold(100_000, 20, 50)
 
-# Graphs that run for a few steps do not pay for their rewriting; tests/conformance has it.
+# Most runs make a few steps, which take less than their graphs would take to be made. Graphs are
+# for tests/conformance and for those that ask for them, and do not pay for their rewriting.
+tf.config.run_functions_eagerly(True)
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+@contextlib.contextmanager
+def _graphs():
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(False)
+    yield
+    tf.config.run_functions_eagerly(before)
+
+
+@pytest.fixture(scope="module")
+def graphs():
+    """A `tf.function` is a graph, as users have it, in all tests of a module."""
+    with _graphs():
+        yield
+
+
+@pytest.fixture
+def graph():
+    """The same in one test, which makes many steps."""
+    with _graphs():
+        yield

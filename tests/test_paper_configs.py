@@ -59,7 +59,7 @@ TRAIN, TEST, VALIDATION = range(3)
 
 # Flags are defined once in a process, hence a fork for each command line; importing is what costs.
 _PARSER = """
-import json, multiprocessing, sys
+import json, sys
 from absl import flags
 from cgt_tf import config as configs
 from cgt_tf import flagfiles
@@ -68,6 +68,10 @@ from cgt_tf.errors import InputError
 from cgt_tf.methods import registry
 
 def parse(arguments):
+    for name in list(flags.FLAGS):
+        if name.split(".")[0] == "config":
+            delattr(flags.FLAGS, name)
+    flags.FLAGS.unparse_flags()
     sys.argv = ["cgt-train", *arguments]
     try:
         config = config_flag.define_run_config()
@@ -79,8 +83,7 @@ def parse(arguments):
         return {"error": str(error)}
     return {"config": configs.to_dict(config.value)}
 
-with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
-    results = pool.map(parse, json.load(sys.stdin), chunksize=1)
+results = [parse(arguments) for arguments in json.load(sys.stdin)]
 assert not {"tensorflow", "keras"} & set(sys.modules)
 json.dump(results, sys.stdout)
 """

@@ -58,7 +58,7 @@ def test_standing_statistics_hold_for_their_truncation(tmp_path):
     [
         ([], "expected --source="),
         ([V1], "expected --output="),
-        (["--source=tfhub:nowhere"], "expected tfhub:<directory of a module>"),
+        (["--source=tfhub:nowhere"], "or the directory of a module, got 'nowhere'"),
         (["--source=hub:x"], "expected a source bundled:<name>, tfhub:"),
         ([V1, "--truncation=0"], "expected --truncation in (0, 1], got 0"),
         ([V1, "--weights=best"], "best"),

@@ -1,7 +1,12 @@
-"""Equality with other code and with golden files is tested on graphs as users run them."""
+"""Conformance is tested on graphs, equality with golden files on graphs as TensorFlow runs them."""
 
 import pytest
 import tensorflow as tf
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _graphs(graphs):
+    """Of all modules here."""
 
 
 @pytest.fixture(scope="module")

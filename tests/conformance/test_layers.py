@@ -15,8 +15,6 @@ from cgt_tf.layers.mixed import MixedLayer
 from cgt_tf.layers.modulated_kernels import LowRankConv2D, ModulatedConv2D
 from cgt_tf.layers.spectral import SpectralLayer
 
-pytestmark = pytest.mark.usefixtures("rewritten_graphs")
-
 each_case = pytest.mark.parametrize("name", CASES)
 
 

@@ -1,5 +1,7 @@
 """Every method: its config, checkpoint, native model and SavedModel are what was trained."""
 
+import functools
+
 import numpy as np
 import pytest
 import trajectories
@@ -40,14 +42,19 @@ def make_config(name, directory):
     return trajectories.make_config(fields)
 
 
-@pytest.fixture(scope="module", params=METHODS)
-def trained(request, tmp_path_factory):
-    """Config, run and networks of a method after two steps."""
-    directory = tmp_path_factory.mktemp(request.param)
-    trajectories.write_inputs(directory)
-    session = Session.create(make_config(request.param, directory))
-    run = session.train(str(directory / "run"), None)
-    return session.config, run, session.networks
+@pytest.fixture(scope="module")
+def train(tmp_path_factory):
+    """Config, run and networks of a method after two steps, by its name."""
+
+    @functools.cache
+    def train(name):
+        directory = tmp_path_factory.mktemp(name)
+        trajectories.write_inputs(directory)
+        session = Session.create(make_config(name, directory))
+        run = session.train(str(directory / "run"), None)
+        return session.config, run, session.networks
+
+    return train
 
 
 def values(networks):
@@ -68,15 +75,17 @@ def test_every_method_has_a_case():
     assert KNOBS.keys() == METHODS.keys()
 
 
-def test_config_round_trip(trained):
-    config, run, _ = trained
+@pytest.mark.parametrize("name", METHODS)
+def test_config_round_trip(train, name):
+    config, run, _ = train(name)
     assert config_from_dict(run.config()) == config
     assert type(config_from_dict(to_dict(config))) is type(config)
 
 
-def test_checkpoint_round_trip(trained):
+@pytest.mark.parametrize("name", METHODS)
+def test_checkpoint_round_trip(train, name):
     """A new process finds every variable of every network as it was left."""
-    config, run, networks = trained
+    config, run, networks = train(name)
     again = Session.create(config)
     before = values(again.networks)
     again.train(str(run.path), None)
@@ -87,26 +96,22 @@ def test_checkpoint_round_trip(trained):
     assert any(not np.array_equal(before[name], value) for name, value in found.items())
 
 
-def saved_as(form, names):
-    return [
-        pytest.param(
-            name, form, marks=() if name in names else pytest.mark.slow, id=f"{name}-{form}"
-        )
-        for name in METHODS
-    ]
+@pytest.mark.parametrize("name", METHODS)
+def test_a_native_model_samples_what_the_run_samples(train, name, tmp_path):
+    check_export(train(name)[1], "native", tmp_path / "model")
 
 
 @pytest.mark.parametrize(
-    ("trained", "form"),
-    [*saved_as("native", METHODS), *saved_as("saved_model", SAVED)],
-    indirect=["trained"],
+    "name", [n if n in SAVED else pytest.param(n, marks=pytest.mark.slow) for n in METHODS]
 )
-def test_exports_sample_what_the_run_samples(trained, form, tmp_path):
-    _, run, _ = trained
+def test_a_saved_model_samples_what_the_run_samples(train, name, tmp_path):
+    check_export(train(name)[1], "saved_model", tmp_path / "model")
+
+
+def check_export(run, form, model):
     names, expected = images(run.path)
     assert set(trajectories.NAMES) <= set(names) and expected.std() > 1
-    export_run(str(run.path), str(tmp_path / "model"), checkpoint="last", form=form)
-    model = tmp_path / "model"
+    export_run(str(run.path), str(model), checkpoint="last", form=form)
     found_names, found = images(f"model:{model}" if form == "native" else model)
     assert found_names == names
     assert np.abs(found.astype(int) - expected).max() <= 1

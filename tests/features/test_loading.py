@@ -15,6 +15,8 @@ from cgt_tf.features.extraction import Extractor
 from cgt_tf.features.feature_net import FeatureNet
 from cgt_tf.features.loading import load_feature_net
 
+pytestmark = pytest.mark.usefixtures("graphs")
+
 
 def make_classifier(resolution=8, names=("features", "logits")):
     keras.utils.set_random_seed(0)

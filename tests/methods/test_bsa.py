@@ -321,7 +321,7 @@ def reachable_images():
     return ImageSet(images.numpy(), labels, TARGET.class_names, "reachable")
 
 
-def test_codes_learn_and_frozen_variables_stay(tmp_path):
+def test_codes_learn_and_frozen_variables_stay(tmp_path, graph):
     config = make_config(emd=0.0)
     config.training.steps = 150
     config.training.checkpoint_every = 0

@@ -485,7 +485,7 @@ def test_drift_is_relative_and_leaves_class_tables_out():
         drift(source.discriminator, other, images)
 
 
-def test_distillation_keeps_the_discriminator_near_its_source(tmp_path):
+def test_distillation_keeps_the_discriminator_near_its_source(tmp_path, graph):
     """Of discriminators that are trained alone, in the warm-up, the features."""
     images = data_of().images / np.float32(127.5) - 1
     found = {}

@@ -22,6 +22,8 @@ from cgt_tf.methods.inversion import (
 from cgt_tf.methods.inversion_cache import InversionCache, invert_images
 from cgt_tf.methods.inverted_images import draw_pairs, shown_pairs
 
+pytestmark = pytest.mark.usefixtures("graphs")
+
 FORM = "shared_hierarchical"
 SHORT = InversionSettings(steps=3, starts=2)
 

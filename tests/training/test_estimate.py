@@ -14,6 +14,8 @@ from cgt_tf.methods.phases import Stage
 from cgt_tf.training import estimate
 from cgt_tf.training.session import Session
 
+pytestmark = pytest.mark.usefixtures("graphs")
+
 
 class Staged(TinyScratch):
     """Two stages, of which one runs a phase in every eighth step only, and one has no steps."""

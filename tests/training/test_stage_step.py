@@ -13,6 +13,8 @@ from cgt_tf.training.draws import Draws
 from cgt_tf.training.state import TrainState
 from cgt_tf.training.step import StageStep, batches_per_step, microbatches_per_step
 
+pytestmark = pytest.mark.usefixtures("graphs")
+
 ONE_DEVICE = tf.distribute.OneDeviceStrategy("/cpu:0")
 RATE = 0.125
 

@@ -13,6 +13,8 @@ from cgt_tf.training.board import Board
 from cgt_tf.training.hooks import DivergedError, StepLog
 from cgt_tf.training.stopping import StoppedError, StopSignals
 
+pytestmark = pytest.mark.usefixtures("graphs")
+
 
 @pytest.fixture
 def calls(monkeypatch):

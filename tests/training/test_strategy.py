@@ -14,6 +14,7 @@ def losses():
 
 
 @pytest.mark.parametrize("name", ["discriminator_loss", "generator_loss", "d_real", "d_fake"])
+@pytest.mark.slow
 def test_mirrored_replicas_follow_one_device(losses, name):
     one, two = losses
     assert len(one[name]) == STEPS
