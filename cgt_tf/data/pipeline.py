@@ -159,7 +159,12 @@ def _batches(
 
     numbers = tf.data.Dataset.range(start * local, np.iinfo(np.int64).max)
     batch = tf.autograph.experimental.do_not_convert(batch)  # That takes a quarter of a second.
-    return numbers.map(batch, num_parallel_calls=2, deterministic=True).prefetch(2 * local)
+    batches = numbers.map(batch, num_parallel_calls=2, deterministic=True).prefetch(2 * local)
+    options = tf.data.Options()
+    # There is nothing to tune; and the tuner's thread sleeps up to a minute, for which whoever
+    # frees the pipeline waits.
+    options.autotune.enabled = False
+    return batches.with_options(options)
 
 
 def _shuffled(elements: tf.Tensor, count: int, seed: int) -> tf.Tensor:
