@@ -1,10 +1,10 @@
 """What makes all tests quicker, and changes nothing that they see."""
 
-import contextlib
 import gc
 
 import pytest
 import tensorflow as tf
+from helpers import as_graphs
 
 # TensorFlow's own objects, of which there are millions, are not looked through again and again.
 gc.collect()
@@ -17,23 +17,15 @@ tf.config.run_functions_eagerly(True)
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
-@contextlib.contextmanager
-def _graphs():
-    before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(False)
-    yield
-    tf.config.run_functions_eagerly(before)
-
-
 @pytest.fixture(scope="module")
 def graphs():
     """A `tf.function` is a graph, as users have it, in all tests of a module."""
-    with _graphs():
+    with as_graphs():
         yield
 
 
 @pytest.fixture
 def graph():
     """The same in one test, which makes many steps."""
-    with _graphs():
+    with as_graphs():
         yield

@@ -1,5 +1,7 @@
 """Images and features of no meaning, for whole routes on a tiny scale."""
 
+import contextlib
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -23,6 +25,15 @@ def make_feature_net(path):
     hidden = keras.layers.AveragePooling2D(16)(images)
     features = keras.layers.Dense(3, name="features")(keras.layers.Flatten()(hidden))
     keras.Model(images, keras.layers.Dense(2, name="logits")(features)).save(path)
+
+
+@contextlib.contextmanager
+def as_graphs():
+    """Where each `tf.function` is a graph, as users have it; tests/conftest.py turns that off."""
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(False)
+    yield
+    tf.config.run_functions_eagerly(before)
 
 
 def endless(*batches):

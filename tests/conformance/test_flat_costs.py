@@ -11,6 +11,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 import multiply_counts
 import step_worker
 
+pytestmark = pytest.mark.usefixtures("graphs")
+
 CASE = {
     "method": "cgan_transfer",
     "resolution": 32,

@@ -15,6 +15,8 @@ from cgt_tf.layers.mixed import MixedLayer
 from cgt_tf.layers.modulated_kernels import LowRankConv2D, ModulatedConv2D
 from cgt_tf.layers.spectral import SpectralLayer
 
+pytestmark = pytest.mark.usefixtures("graphs")
+
 each_case = pytest.mark.parametrize("name", CASES)
 
 

@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import pytest
 import trajectories
+from helpers import as_graphs
 from training.logical_devices import train_on_one_and_two
 
 from cgt_tf.config import to_dict
@@ -44,14 +45,15 @@ def make_config(name, directory):
 
 @pytest.fixture(scope="module")
 def train(tmp_path_factory):
-    """Config, run and networks of a method after two steps, by its name."""
+    """Config, run and networks of a method after two steps of a graph, by its name."""
 
     @functools.cache
     def train(name):
         directory = tmp_path_factory.mktemp(name)
         trajectories.write_inputs(directory)
         session = Session.create(make_config(name, directory))
-        run = session.train(str(directory / "run"), None)
+        with as_graphs():
+            run = session.train(str(directory / "run"), None)
         return session.config, run, session.networks
 
     return train

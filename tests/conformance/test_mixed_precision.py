@@ -10,6 +10,8 @@ from cgt_tf.layers.mixed import compute_in
 from cgt_tf.networks.gan import create_gan
 from cgt_tf.networks.spec import GanSpec
 
+pytestmark = pytest.mark.usefixtures("graphs")
+
 # Rounding to 8 bits, times what a few sums and normalisations make of it.
 ROUNDING = 0.03
 each_case = pytest.mark.parametrize("name", CASES)

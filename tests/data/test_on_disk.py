@@ -380,7 +380,7 @@ if {fail}:
 """
 
 
-@pytest.mark.parametrize("fail", [False, True])
+@pytest.mark.parametrize("fail", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_process_ends_while_it_reads_ahead(cache, folder, tmp_path, fail):
     """TensorFlow's threads that are in Python while the interpreter ends would never return."""
     script = tmp_path / "left_running.py"
