@@ -107,7 +107,7 @@ def shapes_only(network, input_shape):
     with keras.StatelessScope(initialize_variables=False):
         network.build(input_shape)
     # Else Keras would initialise them together with the next network.
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     return network
 
 
