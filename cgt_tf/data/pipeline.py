@@ -95,7 +95,16 @@ def distributed_batches(
             with_indices=True,
         )
 
+    if _is_one_cpu(strategy):
+        return of_pipeline(tf.distribute.InputContext())
     return strategy.distribute_datasets_from_function(of_pipeline)
+
+
+def _is_one_cpu(strategy: tf.distribute.Strategy) -> bool:
+    """Whether nothing has to be brought to a device, for which there are threads with a tuner."""
+    if not isinstance(strategy, tf.distribute.OneDeviceStrategy):
+        return False
+    return all("CPU" in device.upper() for device in strategy.extended.worker_devices)
 
 
 def to_float(images: tf.Tensor) -> tf.Tensor:
@@ -161,8 +170,8 @@ def _batches(
     batch = tf.autograph.experimental.do_not_convert(batch)  # That takes a quarter of a second.
     batches = numbers.map(batch, num_parallel_calls=2, deterministic=True).prefetch(2 * local)
     options = tf.data.Options()
-    # There is nothing to tune; and the tuner's thread sleeps up to a minute, for which whoever
-    # frees the pipeline waits.
+    # There is nothing to tune, and whoever frees a pipeline waits for its tuner, which sleeps for
+    # ever longer.
     options.autotune.enabled = False
     return batches.with_options(options)
 
