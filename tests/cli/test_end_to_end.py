@@ -5,7 +5,6 @@ import re
 
 import numpy as np
 import pytest
-from command_line import run as run_process
 from helpers import make_feature_net, make_photos
 from in_process import invoke, run
 from PIL import Image
@@ -34,7 +33,7 @@ def session(tmp_path_factory):
         *f"--config.source=model:{root}/model --config.data.train={root}/photos".split(),
         *f"{QUICK} {common} --workdir={root}/run".split(),
     ]
-    out = {"source": run_process("train", *source).stdout}
+    out = {"source": run("train", *source).stdout}
     run("export", f"--workdir={root}/source", "--format=native", f"--output={root}/model")
     out["dry_run"] = run("train", *transfer, "--dry_run", "--verbosity=1").stdout
     assert not (root / "run").exists()

@@ -105,7 +105,7 @@ def test_a_module_without_tables_has_truncation_1_and_says_so(kind, monkeypatch)
     assert np.abs(wrong - golden(kind)["image_b"]).max() > 0.1
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["v1", pytest.param("deep", marks=pytest.mark.slow)])
 def test_blocks_and_images_equal_the_modules_own_graph(kind):
     place = f"{GOLDENS}/hub_{kind}_tiny"
     found = verify.verify("tfhub", place, read_source(f"tfhub:{place}"), "ema", 1e-3)

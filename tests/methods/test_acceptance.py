@@ -174,7 +174,10 @@ def test_used_matrices_have_norm_1_in_the_main_code(form):
 
 # 4 and 5. After a first stage folding changes nothing, and the old classes are what they were.
 
-RUNS = [("paper", form) for form in FORMS] + [
+RUNS = [
+    ("paper", "shared_hierarchical"),
+    pytest.param(("paper", "table"), marks=pytest.mark.slow),
+    ("paper", "deep"),
     ("code_imagenet", "shared_hierarchical"),
     ("code_cifar", "table"),
 ]
@@ -278,7 +281,7 @@ def test_weights_of_means_and_sums_convert(form):
 # 7. A resumed run takes the step that it would have taken.
 
 
-@pytest.mark.parametrize("trained", RUNS[0:1] + RUNS[3:4], ids="-".join, indirect=True)
+@pytest.mark.parametrize("trained", [RUNS[0], RUNS[3]], ids="-".join, indirect=True)
 def test_a_resumed_run_takes_the_same_steps(trained):
     name, form, straight, _, _, _ = trained
     resumed = straight.with_name("resumed")

@@ -425,6 +425,7 @@ class Stopped(Exception):
     """Raised in the place of whatever ends a process."""
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_with_the_codes_it_has(trained, tmp_path, monkeypatch, capsys):
     whole, source = trained[0], trained[1]
     form = next(f for f in FORMS if tiny_source(f) is source)

@@ -28,6 +28,8 @@ VARIANTS = {
     "table": {},
     "deep": {"architecture": "biggan_deep", "shared_dim": 6},
 }
+# Runs of BigGAN-deep take twice as long; test_acceptance.py has one in the default run.
+RUNS = ["hierarchical", "table", pytest.param("deep", marks=pytest.mark.slow)]
 
 
 def normal(*shape, seed=0):
@@ -214,7 +216,7 @@ def fine_tuning(directory, *arguments, **settings):
     return build(*arguments, stages=("fine_tune",), start=directory, **settings)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", RUNS)
 def test_fine_tuning_goes_on_from_the_first_stage(variant, tmp_path):
     earlier, first = build(variant)
     for i, variable in enumerate(first.generator.variables):
@@ -269,7 +271,7 @@ def test_fine_tuning_needs_a_first_stage_from_its_source(tmp_path):
         fine_tuning(directory, "table")
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", RUNS)
 def test_both_stages_in_one_run_start_as_the_first_alone(variant):
     both = {"stages": ("propagate", "fine_tune"), "propagate_steps": 7}
     transfer, gan = build(variant, **both)
@@ -305,7 +307,7 @@ def test_kernels_that_are_frozen_keep_their_norms():
 # A transfer on top of a transfer.
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", RUNS)
 def test_a_second_transfer_leaves_all_earlier_classes_bit_identical(variant):
     first, gan = build(variant)
     extended = first.as_source(gan, first.extended(gan))
