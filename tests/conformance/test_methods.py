@@ -30,8 +30,8 @@ KNOBS = {
     "hyper_modulation": {},
     "d3t_gan": {"d3t_gan.inversion_steps": 2},
 }
-# Terms whose mean over a replica's own images or codes is not that over all.
-TWO_REPLICAS = {"bsa": {"bsa": {"emd": 0.0}}}
+# Without terms that are of all pairs of a replica's own images or codes, not of all replicas'.
+TWO_REPLICAS = {"bsa": {"bsa": {"emd": 0.0}}, "d3t_gan": {"d3t_gan": {"lambda_g": 0.0}}}
 # Methods between which all kinds of networks are exported in the default run.
 EXPORTED = {"scratch", "cgan_transfer", "minegan", "hyper_modulation"}
 # Those of which test_trajectories.py has no graph.
@@ -122,7 +122,7 @@ def test_two_replicas_follow_one_device(name):
     one, two = train_on_one_and_two(6, fields)
     assert one.keys() == two.keys()
     for label, losses in one.items():
-        np.testing.assert_allclose(two[label], losses, atol=1e-3, err_msg=label)
+        np.testing.assert_allclose(two[label], losses, rtol=1e-3, atol=1e-3, err_msg=label)
 
 
 @pytest.mark.slow
@@ -136,12 +136,13 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(name, tmp_path, monkeypatc
 
     def stop(run, last, best):
         keep(run, last, best)
-        raise KeyboardInterrupt
+        if run.saved_steps()[-1] == 1:
+            raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(RunDir, "keep_checkpoints", stop)
         stopped.train(str(tmp_path / "stopped"), None)
-    assert RunDir(tmp_path / "stopped").saved_steps() == [1]
+    assert RunDir(tmp_path / "stopped").saved_steps()[-1] == 1
     resumed = Session.create(config)
     resumed.train(str(tmp_path / "stopped"), None)
     expected, found = values(straight.networks), values(resumed.networks)
