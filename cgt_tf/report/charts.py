@@ -35,18 +35,30 @@ def _series(runs: Sequence[RunReport], names: Sequence[str]) -> list[dict]:
 
 def _line(title: str, values: list[dict], colour: str, log: bool = False) -> dict:
     scale = {"type": "log"} if log and all(v["value"] > 0 for v in values) else {"zero": False}
+    several = len({value["run"] for value in values}) > 1
+    # Where both are of the runs, Vega-Lite shows one legend, if they are asked for alike; else two
+    # side by side.
+    below = {"orient": "bottom", "columns": 0 if colour == "run" else 1}
+    legend = below if several or colour != "run" else None
+    # Vega-Lite's legend shows dashes of lines without points alone.
+    point = colour == "run" and len(values) < 200
     return {
         "$schema": _SCHEMA,
         "title": title,
         "width": "container",
         "height": 220,
         "data": {"values": values},
-        "mark": {"type": "line", "point": len(values) < 200, "tooltip": True},
+        "mark": {"type": "line", "point": point, "tooltip": True},
         "encoding": {
             "x": {"field": "step", "type": "quantitative"},
             "y": {"field": "value", "type": "quantitative", "title": None, "scale": scale},
-            "color": {"field": colour, "type": "nominal", "title": None},
-            "strokeDash": {"field": "run", "type": "nominal", "legend": None},
+            "color": {"field": colour, "type": "nominal", "title": None, "legend": legend},
+            "strokeDash": {
+                "field": "run",
+                "type": "nominal",
+                "title": None,
+                "legend": below if several else None,
+            },
         },
     }
 

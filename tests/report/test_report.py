@@ -80,6 +80,9 @@ def test_curves_lay_runs_over_each_other(written):
     assert fid["title"] == "fid" and fid["encoding"]["y"]["scale"] == {"type": "log"}
     found = {(value["run"], value["step"]) for value in fid["data"]["values"]}
     assert found == {(run, step) for run in ("first", "second") for step in (0, 1, 2)}
+    # One legend says whose lines they are.
+    colour, dash = (fid["encoding"][name] for name in ("color", "strokeDash"))
+    assert colour == dash and dash["field"] == "run" and dash["legend"]
     losses = next(
         data_of(written, name)
         for name in re.findall(r'id="(curve_\d)">', written)
@@ -89,6 +92,7 @@ def test_curves_lay_runs_over_each_other(written):
         "discriminator_loss",
         "generator_loss",
     }
+    assert losses["encoding"]["color"]["legend"] and losses["encoding"]["strokeDash"]["legend"]
 
 
 def test_samples_by_step_and_scores_by_class(place, written):
