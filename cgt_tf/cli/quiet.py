@@ -7,6 +7,7 @@ while TensorFlow is imported and looks for devices, and no longer.
 import contextlib
 import importlib.abc
 import importlib.util
+import logging
 import os
 import re
 import sys
@@ -49,6 +50,14 @@ def usual_lines_left_out() -> Iterator[None]:
                     print(line, file=sys.stderr, flush=True)
 
 
+def is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Whether a message of TensorFlow's own logger is for who runs a command.
+
+    Pictures of several generators are graphs of their own, of which it warns as of a mistake.
+    """
+    return "triggered tf.function retracing" not in record.getMessage()
+
+
 class _Finder(importlib.abc.MetaPathFinder):
     """Finds TensorFlow as the other finders do, and wraps its loader."""
 
@@ -74,6 +83,7 @@ class _Loader(importlib.abc.Loader):
             self._loader.exec_module(module)
             # Looking for devices is what the last of the usual lines are about.
             module.config.list_physical_devices()
+        module.get_logger().addFilter(is_worth_a_line)
 
     def __getattr__(self, name):
         return getattr(self._loader, name)

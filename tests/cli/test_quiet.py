@@ -1,5 +1,6 @@
 """What TensorFlow prints at every start is left out, and nothing else is."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -45,3 +46,9 @@ def test_the_import_of_tensorflow_is_quiet(first):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.split() == ["1", "tensorflow"]
     assert (done.stderr == "") == bool(first)
+
+
+def test_graphs_of_several_generators_are_no_mistake():
+    messages = ("5 out of the last 5 calls to <f> triggered tf.function retracing.", "no such file")
+    records = [logging.LogRecord("tensorflow", 30, "", 1, text, (), None) for text in messages]
+    assert list(map(quiet.is_worth_a_line, records)) == [False, True]
