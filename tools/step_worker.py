@@ -53,15 +53,7 @@ def random_training(case: dict, directory: str) -> TrainingRun:
 
 def training_of(config: dict, directory: str) -> TrainingRun:
     """The training of a config of `cgt-train`, with its own source and images."""
-    session = Session.create(registry.config_from_dict(config))
-    return TrainingRun(
-        session.config,
-        RunDir(directory),
-        session.strategy,
-        session.method,
-        session.networks,
-        session.train_images,
-    )
+    return Session.create(registry.config_from_dict(config)).training(RunDir(directory))
 
 
 class Steps:

@@ -81,14 +81,7 @@ def estimate(session: Session) -> str:
         return "\n".join(lines)
     with tempfile.TemporaryDirectory() as directory:
         start = time.monotonic()
-        training = TrainingRun(
-            session.config,
-            RunDir(directory),
-            session.strategy,
-            session.method,
-            session.networks,
-            session.train_images,
-        )
+        training = session.training(RunDir(directory))
         prepared = time.monotonic() - start
         times = [_timed(training, span) for span in training.spans if span.stage.steps]
     for found in times:

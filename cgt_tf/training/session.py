@@ -82,7 +82,18 @@ class Session:
             StoppedError: a signal asked to stop; the step is saved.
         """
         run = RunDir(workdir, is_chief(self.strategy))
-        training = TrainingRun(
+        training = self.training(run, evaluate)
+        # After all that bad input can stop, so that nothing is written then.
+        with run.locked(), StopSignals() as signals:
+            last = training.spans[-1].last
+            run.open(self.config, self.networks.class_names, self.train_images, last)
+            run.append_log(self.summary())
+            training.train(signals)
+        return run
+
+    def training(self, run: RunDir, evaluate: Evaluate | None = None) -> TrainingRun:
+        """All that `train` does, made ready and not begun; nothing is written to the directory."""
+        return TrainingRun(
             self.config,
             run,
             self.strategy,
@@ -92,13 +103,6 @@ class Session:
             evaluate,
             [gan.provenance for gan in self.sources],
         )
-        # After all that bad input can stop, so that nothing is written then.
-        with run.locked(), StopSignals() as signals:
-            last = training.spans[-1].last
-            run.open(self.config, self.networks.class_names, self.train_images, last)
-            run.append_log(self.summary())
-            training.train(signals)
-        return run
 
     def summary(self) -> str:
         """Class map and facts, for the log."""
