@@ -35,6 +35,7 @@ SCORE_KNOBS = (
 AUTO = "auto"
 DIVERGENCE = ("stop", "reduce_lr")
 PRECISIONS = ("float32", "bfloat16")
+BACKGROUND = ("auto", "on", "off")
 MEMORY_GB = 4.0
 
 
@@ -195,6 +196,11 @@ class EvaluationConfig:
         "fid",
         "the score that makes a checkpoint the best, which is kept and taken by other commands; "
         "empty: the last is",
+    )
+    background: str = knob(
+        "auto",
+        "compute metrics in a thread while training goes on: on, off, or auto: where it goes on on "
+        "a GPU",
     )
     batch_size: int = knob(100, "images of a batch when scoring, over all replicas")
     protocol: str = knob("run", "run: the values below; or one of fixed values, see the README")

@@ -107,6 +107,7 @@ def _check_evaluation(evaluation: EvaluationConfig) -> None:
     _check_best(evaluation)
     one_of("evaluation.protocol", evaluation.protocol, configs.PROTOCOLS)
     one_of("evaluation.labels", evaluation.labels, configs.LABEL_SAMPLINGS)
+    one_of("evaluation.background", evaluation.background, configs.BACKGROUND)
     at_least("evaluation.num_samples", evaluation.num_samples, 2)
     between("evaluation.batch_size", evaluation.batch_size, 1, _MOST_IMAGES)
     for name in ("every", "standing_batches"):

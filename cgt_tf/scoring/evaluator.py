@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,11 @@ import tensorflow as tf
 
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
-from cgt_tf.features.extraction import Extractor
+from cgt_tf.features.extraction import Extractor, Outputs
 from cgt_tf.features.feature_net import FeatureNet
 from cgt_tf.features.reference_cache import ReferenceCache
 from cgt_tf.metrics.gaussian import GaussianStatistics
-from cgt_tf.metrics.metric import Comparison, LabelledFeatures
+from cgt_tf.metrics.metric import Comparison, Found, LabelledFeatures
 from cgt_tf.metrics.registry import METRICS, get_metric, measure
 from cgt_tf.scoring.generate import LABEL_RULES, SampleFn, draw_labels
 from cgt_tf.scoring.nearest import nearest_picture
@@ -132,29 +132,12 @@ class Evaluator:
             InputError: images that are not finite, not in [-1, 1] or of another size than the
                 reference images; too few images, or classes that do not match, for a metric.
         """
-        outputs = self._extractor(self._checked(samples), "scored images", len(samples.labels))
-        order = canonical_order(samples.labels, samples.class_names)
-        labels = np.asarray(samples.labels)
-        fake = LabelledFeatures(
-            outputs.features, outputs.logits, labels, tuple(samples.class_names)
-        )[order]
-        known = self.feature_net.class_names
-        # None: no classifier, or one without names.
-        unknown = [name for name in samples.class_names if name not in set(known)] or ()
-        unknown = unknown if known else None
-        comparison = Comparison(
-            real=self._real,
-            fake=fake,
-            statistics=lambda: self._reference_statistics,
-            training=(lambda: self._training_features) if self._has_both else None,
-            known_classes=known,
-            kmmd_samples=self.protocol.kmmd_samples,
-            seed=self.seed,
-        )
-        found = measure(self._wanted(unknown, samples), comparison)
+        outputs = self._extract(samples)
+        found = self._measure(samples, outputs)
         picture = None
         if "nearest" in found:
-            distances = np.empty(len(order))
+            distances = np.empty(len(outputs))
+            order = canonical_order(samples.labels, samples.class_names)
             distances[order] = found["nearest"].details.distances
             real, features = self._may_be_copied
             trained = self._has_both or self.reference_split == "train"
@@ -162,18 +145,60 @@ class Evaluator:
             picture = nearest_picture(samples, outputs.features, distances, real, features, kind)
         scores = Scores(
             samples=name,
-            metrics={k: v for part in found.values() for k, v in part.scalars.items()},
+            metrics=_scalars(found),
             per_class={k: v for part in found.values() for k, v in part.per_class.items()},
             checkpoint_step=checkpoint_step,
             picture=picture,
-            **{**self._facts(fake), **facts},
+            **{**self._facts(samples), **facts},
         )
         told = [warning for part in found.values() for warning in part.warnings]
-        warnings = warnings_of(scores, told, unknown, self.feature_net.facts)
+        warnings = warnings_of(scores, told, self._unknown(samples), self.feature_net.facts)
         return dataclasses.replace(scores, warnings=tuple(warnings))
 
-    def _wanted(self, unknown: Sequence[str] | None, samples: Samples) -> list[str]:
+    def begin(self, samples: Samples) -> Callable[[], dict[str, float]]:
+        """Draws samples and computes all features, and leaves the metrics for later.
+
+        Returns:
+            A function that computes the metrics of `score`, with NumPy alone: a thread may call it
+            while the generator goes on.
+
+        Raises:
+            InputError: see `score`.
+        """
+        self._wanted(samples)
+        outputs = self._extract(samples)
+        # Computed here, as later they would be by the thread.
+        _ = self._real, self._has_both and self._training_features
+        return lambda: _scalars(self._measure(samples, outputs))
+
+    def _extract(self, samples: Samples) -> Outputs:
+        """Features and logits of samples in their order."""
+        return self._extractor(self._checked(samples), "scored images", len(samples.labels))
+
+    def _measure(self, samples: Samples, outputs: Outputs) -> dict[str, Found]:
+        """What the metrics find, by their names."""
+        labels = np.asarray(samples.labels)
+        names = tuple(samples.class_names)
+        fake = LabelledFeatures(outputs.features, outputs.logits, labels, names)
+        comparison = Comparison(
+            real=self._real,
+            fake=fake[canonical_order(labels, names)],
+            statistics=lambda: self._reference_statistics,
+            training=(lambda: self._training_features) if self._has_both else None,
+            known_classes=self.feature_net.class_names,
+            kmmd_samples=self.protocol.kmmd_samples,
+            seed=self.seed,
+        )
+        return measure(self._wanted(samples), comparison)
+
+    def _unknown(self, samples: Samples) -> Sequence[str] | None:
+        """Classes that the feature network does not know; None: it is no classifier with names."""
+        known = set(self.feature_net.class_names)
+        return [name for name in samples.class_names if name not in known] if known else None
+
+    def _wanted(self, samples: Samples) -> list[str]:
         """The metrics that were asked for, and last those that come unasked, if they can be had."""
+        unknown = self._unknown(samples)
         all_known = unknown is not None and not unknown
         needing = [name for name in self.metrics if get_metric(name).needs_classifier]
         if needing and not all_known:
@@ -188,7 +213,7 @@ class Evaluator:
         ]
         return [*(name for name in self.metrics if name not in unasked), *unasked]
 
-    def _facts(self, fake: LabelledFeatures) -> dict[str, Any]:
+    def _facts(self, samples: Samples) -> dict[str, Any]:
         """What the numbers depend on: fields of `Scores`."""
         net, protocol, reference = self.feature_net, self.protocol, self.reference
         accuracy = net.facts.accuracy if net.facts else None
@@ -199,13 +224,13 @@ class Evaluator:
             ),
             "reference": Reference(reference.name, reference.fingerprint, self.reference_split),
             "num_real": len(reference),
-            "num_fake": len(fake.labels),
-            "num_kmmd": min(protocol.kmmd_samples or len(fake.labels), len(fake.labels)),
+            "num_fake": len(samples.labels),
+            "num_kmmd": min(protocol.kmmd_samples or len(samples.labels), len(samples.labels)),
             "bn_statistics": protocol.bn_statistics,
             "standing_batches": protocol.standing_batches,
             "truncation": float(protocol.truncation),
             "seed": int(self.seed),
-            "labels": f"{LABEL_RULES[protocol.labels]}, K = {len(fake.class_names)}",
+            "labels": f"{LABEL_RULES[protocol.labels]}, K = {len(samples.class_names)}",
         }
 
     @functools.cached_property
@@ -269,3 +294,7 @@ class Evaluator:
         if self._has_both:
             return self.training_images, self._training_features
         return self.reference, self.reference_features
+
+
+def _scalars(found: Mapping[str, Found]) -> dict[str, float]:
+    return {name: value for part in found.values() for name, value in part.scalars.items()}

@@ -26,7 +26,7 @@ _STANDING_SEED = 1 << 32
 
 def training_scores(
     session: Session, tell: Callable[[str], None]
-) -> Callable[[ExtendedGenerator, int], dict[str, float]] | None:
+) -> Callable[[ExtendedGenerator], Callable[[], dict[str, float]]] | None:
     """Scores on the schedule of a training, as stats.jsonl has them, of the extended generator.
 
     Args:
@@ -34,8 +34,9 @@ def training_scores(
         tell: Called with a line on the feature network, or on why there are no scores.
 
     Returns:
-        The function; None where no scores are asked for, or where `auto` finds no feature network
-        that fits.
+        The function, which draws samples of a generator, computes their features and returns what
+        computes the scores from them, see `Evaluator.begin`; None where no scores are asked for,
+        or where `auto` finds no feature network that fits.
 
     Raises:
         InputError: what the run's config asks for is not there.
@@ -67,13 +68,13 @@ def training_scores(
         )
     )
 
-    def score(extended: ExtendedGenerator, step: int) -> dict[str, float]:
+    def begin(extended: ExtendedGenerator) -> Callable[[], dict[str, float]]:
         sample, batch_size = compiled(extended)
         with standing(extended, names, session.strategy, protocol, config):
             samples = evaluator.draw(sample, extended.spec.dim_z, names, batch_size)
-            return evaluator.score(samples, f"step {step}", checkpoint_step=step).metrics
+            return evaluator.begin(samples)
 
-    return score
+    return begin
 
 
 def _shown(net: FeatureNet) -> str:

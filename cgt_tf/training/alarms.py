@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import tensorflow as tf
-
 # Keys of stats.jsonl: the score that evaluations give, and what is added here.
 VARIANCE_RATIO = "variance_ratio"
 LOGIT_GAP = "d_gap"
@@ -82,31 +80,28 @@ def _has_left_start(scores: Sequence[dict], share: float) -> bool:
 class EarlyStop:
     """Ends a run after `patience` evaluations in a row without a better score than ever before.
 
-    Must be created in the strategy's scope.
-
     Args:
         patience: At least 1.
 
     Attributes:
-        stale: int64 variable, evaluations since the best one; part of the checkpoint, so that a
-            run that has ended stays so.
+        stale: Evaluations since the best one.
     """
 
     def __init__(self, patience: int):
         self._patience = patience
-        self.stale = tf.Variable(0, dtype=tf.int64, trainable=False, name="stale_evaluations")
+        self.stale = 0
 
     def count(self, improved: bool) -> None:
-        self.stale.assign(0 if improved else self.stale + 1)
+        self.stale = 0 if improved else self.stale + 1
 
     @property
     def due(self) -> bool:
-        return int(self.stale.numpy()) >= self._patience
+        return self.stale >= self._patience
 
     def message(self, criterion: str, best: float | None) -> str:
         """One line, with the name of the score and its best value; None where there was none."""
         than = "" if best is None else f" than {best:.4g}"
         return (
-            f"stopped early: no better {criterion}{than} in {int(self.stale.numpy())} "
-            "evaluations (--config.training.early_stop)"
+            f"stopped early: no better {criterion}{than} in {self.stale} evaluations "
+            " (--config.training.early_stop)"
         )

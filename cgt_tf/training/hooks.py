@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from cgt_tf.errors import InputError
 from cgt_tf.formats.native import save_model
-from cgt_tf.metrics.ranking import ranked
 from cgt_tf.networks.gan import Gan
 from cgt_tf.networks.weights import variable_name
 from cgt_tf.runs.run_dir import RunDir
@@ -152,9 +151,13 @@ class StepLog:
         self._pending.clear()
         return record
 
-    def scores(self, step: int, scores: dict) -> None:
-        """Writes an evaluation's numbers with D's gap since the last, and warns of a collapse."""
-        scores = {**scores, **self._gap.take()}
+    def take_gap(self) -> dict[str, float]:
+        """D's gap since the last evaluation, see `LogitGap`."""
+        return self._gap.take()
+
+    def scores(self, step: int, scores: dict[str, float], gap: dict[str, float]) -> None:
+        """Writes an evaluation's numbers and D's gap before it, and warns of a collapse."""
+        scores = {**scores, **gap}
         warnings = collapse_warnings(scores, self._collapse_share, self._scored)
         self._scored.append(scores)
         self._story.scores(step, scores)
@@ -202,9 +205,8 @@ class Checkpoints:
         step = self._run.newest_sound()
         if step is not None:
             self._state.restore(self._run.checkpoint_path(step))
-            done = {s: value for s, value in self._run.scores().items() if s <= step}
-            order = ranked(self._run.criterion, done)
-            self._state.best_score = done[order[0]] if order else None
+            scores = sorted(self._run.scores().items())
+            self._state.note_again([value for at, value in scores if at <= step])
         return step
 
     def begin(self, step: int, gan: Gan) -> None:

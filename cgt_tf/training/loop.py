@@ -10,13 +10,14 @@ from cgt_tf.data.image_set import ImageSet
 from cgt_tf.data.pipeline import distributed_batches
 from cgt_tf.errors import InputError
 from cgt_tf.methods.base import TransferMethod
-from cgt_tf.methods.phases import Stage
 from cgt_tf.methods.run_networks import Networks
 from cgt_tf.networks.extended import ExtendedGenerator
 from cgt_tf.progress import Progress
 from cgt_tf.runs.run_dir import RunDir
 from cgt_tf.training.board import Board
+from cgt_tf.training.events import Events
 from cgt_tf.training.hooks import Checkpoints, DivergedError, StepLog, WeightCheck
+from cgt_tf.training.measuring import Measure, Measuring
 from cgt_tf.training.sample_grid import SampleGrid
 from cgt_tf.training.spans import Span, spans_of
 from cgt_tf.training.state import TrainState
@@ -28,8 +29,8 @@ from cgt_tf.training.story import Story
 _MOST_REDUCTIONS = 3
 # A signal, and the progress bar, wait for the end of a call.
 _SECONDS_PER_CALL = 1.0
-# Scores of the present generator, called with the extended generator and the step.
-Evaluate = Callable[[ExtendedGenerator, int], dict[str, float]]
+# Draws samples of the extended generator as it is, and returns what computes their scores.
+Evaluate = Callable[[ExtendedGenerator], Measure]
 
 
 def steps_in_time(seconds_per_step: float | None, most: int) -> int:
@@ -139,13 +140,26 @@ class TrainingRun:
         log = StepLog(self.run, board, self.story, self.config.training.collapse_share)
         names, dim_z = self.networks.class_names, self.networks.spec.dim_z
         grid = SampleGrid(self.run, board, self.data, names, dim_z, self.config.seed)
-        around = _Around(self, log, grid, checkpoints, WeightCheck(self.state))
+        measuring = Measuring(log, self.state, self._beside)
+        events = Events(self, grid, checkpoints, measuring, WeightCheck(self.state))
         if done is None:
-            around(0, self.spans[-1].stage)
+            events(0, self.spans[-1].stage)
         self.story.begin(done or 0)
-        for span in self.spans:
-            if (done or 0) < span.last and not self.state.stopped_early:
-                self._run_stage(span, max(done or 0, span.first), log, around, signals)
+        try:
+            for span in self.spans:
+                if (done or 0) < span.last and not self.state.stopped_early:
+                    self._run_stage(span, max(done or 0, span.first), log, events, signals)
+        except DivergedError:
+            measuring.finish()
+            raise
+
+    @property
+    def _beside(self) -> bool:
+        """Whether metrics are computed while training goes on."""
+        how = self.config.evaluation.background
+        if how == "auto":
+            return any("GPU" in device for device in self.strategy.extended.worker_devices)
+        return how == "on"
 
     def _roll_back(self, error: DivergedError, checkpoints: Checkpoints, left: int) -> int:
         """Restores the last checkpoint with half the learning rates; returns its step."""
@@ -164,7 +178,7 @@ class TrainingRun:
         return step
 
     def _run_stage(
-        self, span: Span, start: int, log: StepLog, around: "_Around", signals: StopSignals
+        self, span: Span, start: int, log: StepLog, events: Events, signals: StopSignals
     ) -> None:
         """Steps `start` + 1 to the last of a stage."""
         stage, training = span.stage, self.config.training
@@ -183,34 +197,35 @@ class TrainingRun:
         step = start
         with Progress(title, stage.steps, "step", done=start - span.first) as bar:
             while step < span.last:
-                steps = self._steps_of_call(step, span, log, around)
+                steps = self._steps_of_call(step, span, log, events)
                 log.add(step + 1, step_function(batches, steps))
                 step += steps
                 bar.add(steps)
-                due, logged = around.due_any(step), self._logged(step, span, around)
+                due, logged = events.due_any(step), self._logged(step, span, events)
                 signum = signals.agreed(self.strategy, logged)
                 if logged or signum:
                     bar.show(_shown(log.flush()))
+                    events.measuring.write()
                     if due or signum:
-                        around(step, stage, save=bool(signum))
+                        events(step, stage, save=bool(signum))
                     log.restart_interval()
                 if signum and step < self.spans[-1].last:
                     raise StoppedError(signum, step)
                 if due and self.state.stopped_early:
                     break
 
-    def _logged(self, step: int, span: Span, around: "_Around") -> bool:
+    def _logged(self, step: int, span: Span, events: Events) -> bool:
         """Whether the numbers up to a step are written: then, and with whatever else is due."""
         every = self.config.training.log_every
-        return step % every == 0 or step == span.last or around.due_any(step)
+        return step % every == 0 or step == span.last or events.due_any(step)
 
-    def _steps_of_call(self, step: int, span: Span, log: StepLog, around: "_Around") -> int:
+    def _steps_of_call(self, step: int, span: Span, log: StepLog, events: Events) -> int:
         """Steps after `step` that are made before Python has something to do again."""
         most = self.config.training.steps_per_call
         # Several machines must make the same calls, however fast each is.
         if not isinstance(self.strategy, tf.distribute.MultiWorkerMirroredStrategy):
             most = steps_in_time(log.seconds_per_step, most)
-        ends = (i for i in range(1, most) if self._logged(step + i, span, around))
+        ends = (i for i in range(1, most) if self._logged(step + i, span, events))
         return next(ends, most)
 
     def batches(self, span: Span, start: int) -> Iterator:
@@ -226,66 +241,6 @@ class TrainingRun:
                 flip=self.config.data.flip,
             )
         )
-
-
-@dataclasses.dataclass
-class _Around:
-    """Samples, scores and a checkpoint, as far as they are due at a step."""
-
-    training: TrainingRun
-    log: StepLog
-    grid: SampleGrid
-    checkpoints: Checkpoints
-    check_weights: WeightCheck
-
-    @property
-    def _last(self) -> int:
-        return self.training.spans[-1].last
-
-    def _due(self, step: int, every: int) -> bool:
-        borders = {span.last for span in self.training.spans}
-        return every > 0 and (step % every == 0 or step in borders)
-
-    def due_any(self, step: int) -> bool:
-        training, evaluation = self.training.config.training, self.training.config.evaluation
-        intervals = (training.sample_every, training.checkpoint_every, evaluation.every)
-        return step == self._last or any(self._due(step, every) for every in intervals)
-
-    def __call__(self, step: int, stage: Stage, save: bool = False) -> None:
-        run, config = self.training, self.training.config
-        sampled = self._due(step, config.training.sample_every) and self._samples(stage)
-        scored = self._due(step, config.evaluation.every) and self._scores(step, stage)
-        saved = save or scored or step == self._last
-        saved = saved or self._due(step, config.training.checkpoint_every)
-        if not (sampled or scored or saved):
-            return
-        self.check_weights(step)
-        with run.state.holding_ema():
-            run.extended.refresh()
-            if sampled:
-                self.grid.save(run.sample, step)
-            if scored:
-                scores = run.evaluate(run.extended, step)
-                self.log.scores(step, scores)
-                run.state.note_scores(scores)
-            if saved:
-                gan = run.method.as_source(run.networks, run.extended)
-                self.checkpoints.begin(step, gan)
-        if saved:
-            self.checkpoints.complete()
-
-    def _samples(self, stage: Stage) -> bool:
-        """Whether a stage changes what samples look like."""
-        with_ema = set(self.training.method.ema_networks)
-        trained = {part.network for phase in stage.phases for part in phase.trained}
-        return bool(with_ema & trained)
-
-    def _scores(self, step: int, stage: Stage) -> bool:
-        training = self.training.config.training
-        if self.training.evaluate is None or not self._samples(stage):
-            return False
-        # Scores see the classes in full, which nothing was trained with before the ramp's end.
-        return not training.ramp_generator or step >= training.ramp_end
 
 
 def _shown(record: dict) -> dict:

@@ -153,7 +153,7 @@ class TrainState:
         optimizers: `PhaseOptimizer` by the name of the phase.
         ema: EMA of the networks that samples are made with, or None where `ema_decay` is 0.
         best_score: Best score of the evaluations so far, by `evaluation.best`; None before the
-            first.
+            first. No part of the checkpoint, as stats.jsonl has the scores.
         rate_scale: float32 variable that all learning rates are multiplied by, 1 at first.
         adaptive: ADA's probability, or None where it is off.
         early_stop: Counts evaluations without a better score, or None where it is off.
@@ -203,8 +203,6 @@ class TrainState:
             parts[checkpoints.EMA] = self.ema.shadow
         if self.adaptive:
             parts["adaptive"] = self.adaptive.variables
-        if self.early_stop:
-            parts["stale_evaluations"] = self.early_stop.stale
         return parts
 
     def hold_frozen_kernels(self) -> None:
@@ -224,7 +222,17 @@ class TrainState:
 
     def note_scores(self, scores: dict[str, float]) -> None:
         """Takes in the scores of an evaluation: the best one, and how long ago it was."""
-        value = scores.get(self._criterion)
+        self._note(scores.get(self._criterion))
+
+    def note_again(self, values: Iterable[float]) -> None:
+        """Takes in the scores, in order, of a run that is resumed, and forgets all others."""
+        self.best_score = None
+        if self.early_stop:
+            self.early_stop.stale = 0
+        for value in values:
+            self._note(value)
+
+    def _note(self, value: float | None) -> None:
         improved = value is not None and is_better(self._criterion, value, self.best_score)
         if improved:
             self.best_score = value

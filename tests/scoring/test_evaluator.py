@@ -426,3 +426,41 @@ def test_images_of_another_size_and_networks_without_logits_are_input_errors(mak
 def test_the_split_of_the_reference_must_be_said():
     with pytest.raises(TypeError, match="reference_split"):
         Evaluator(brightness_net(), reference(), TABLE["paper"], ("fid",))
+
+
+def test_what_was_begun_is_measured_without_a_network(make):
+    """So that a thread may, while the generator goes on."""
+    evaluator = make(
+        metrics=("fid", "fld", "nearest", "intra_cluster"),
+        training_images=reference(seed=1),
+        reference=reference(seed=2),
+    )
+    live = [True]
+
+    def once(function):
+        def call(*arguments):
+            assert live[0], "a network was called"
+            return function(*arguments)
+
+        return call
+
+    net = evaluator.feature_net
+    expected = score(evaluator).metrics
+    evaluator = dataclasses.replace(
+        evaluator,
+        feature_net=dataclasses.replace(net, function=once(net.function)),
+        cache_dir=evaluator.cache_dir + "/other",
+    )
+    measure = evaluator.begin(evaluator.draw(once(sample), 3, NAMES))
+    live[0] = False
+    assert measure() == expected
+
+
+def test_a_metric_that_cannot_be_had_is_an_error_before_images_are_drawn(make):
+    evaluator = make(metrics=("accuracy",), feature_net=brightness_net(()))
+
+    def sample_fn(z, labels):
+        raise AssertionError("drawn")
+
+    with pytest.raises(InputError, match="for the metric accuracy"):
+        evaluator.begin(evaluator.draw(sample_fn, 3, NAMES))

@@ -46,7 +46,15 @@ def make_run(tmp_path, images):
             networks = method.build((), DataSpec(CLASS_NAMES, 8))
         run = RunDir(tmp_path / name)
         run.open(config, CLASS_NAMES, images)
-        return TrainingRun(config, run, strategy, method, networks, images, evaluate)
+        training = TrainingRun(config, run, strategy, method, networks, images)
+        if evaluate:
+
+            def begin(extended):
+                scores = evaluate(extended, int(training.state.step.numpy()))
+                return lambda: scores
+
+            training.evaluate = begin
+        return training
 
     return make
 
