@@ -6,6 +6,8 @@ import pytest
 import tensorflow as tf
 from helpers import as_graphs
 
+from cgt_tf.export import saved_model
+
 # TensorFlow's own objects, of which there are millions, are not looked through again and again.
 gc.collect()
 gc.freeze()
@@ -15,6 +17,9 @@ gc.set_threshold(100_000, 20, 50)
 # for tests/conformance and for those that ask for them, and do not pay for their rewriting.
 tf.config.run_functions_eagerly(True)
 tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+# The signatures of an export call one function, which is traced anew in each where it is no graph.
+saved_model._write = as_graphs()(saved_model._write)
 
 
 @pytest.fixture(scope="module")

@@ -57,9 +57,10 @@ def trained(toy, tmp_path_factory):
     """A finished run, values of its networks before it, and what was scored."""
     scored = {}
 
-    def score(extended, step):
+    def score(extended):
+        step = int(training.state.step.numpy())
         scored[step] = ops.convert_to_numpy(extended(Z, LABELS))
-        return {"fid": 10.0 - step}
+        return lambda: {"fid": 10.0 - step}
 
     training = prepared(tmp_path_factory.mktemp("toy") / "run", score)
     before = values(training.networks)
