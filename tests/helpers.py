@@ -32,8 +32,10 @@ def as_graphs():
     """Where each `tf.function` is a graph, as users have it; tests/conftest.py turns that off."""
     before = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(False)
-    yield
-    tf.config.run_functions_eagerly(before)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
 
 
 def endless(*batches):

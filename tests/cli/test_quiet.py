@@ -38,7 +38,13 @@ def test_lines_are_shown_where_the_import_fails(capfd):
     assert "libcudart.so" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("first", ["", "from cgt_tf.cli import quiet; quiet.before_tensorflow();"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param("", marks=pytest.mark.slow),
+        "from cgt_tf.cli import quiet; quiet.before_tensorflow();",
+    ],
+)
 def test_the_import_of_tensorflow_is_quiet(first):
     """Without it the lines are there, or the test would show nothing."""
     code = f"{first}\nimport tensorflow as tf; print(tf.constant(1).numpy(), tf.__spec__.name)"

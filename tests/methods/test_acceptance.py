@@ -199,13 +199,13 @@ def train(config, form, directory):
 
 
 def config_of(name, form):
-    """Four steps large enough to move everything far."""
+    """Two steps large enough to move everything far."""
     config = create_config("cgan_transfer", settings_of(name, form), seed=3)
     config.generator.learning_rate = 0.05
     training = config.training
-    training.steps, training.batch_size, training.ema_decay = 4, 4, 0.5
+    training.steps, training.batch_size, training.ema_decay = 2, 4, 0.5
     training.sample_every = config.evaluation.every = 0
-    training.checkpoint_every = 2
+    training.checkpoint_every = 1
     return config
 
 
@@ -286,14 +286,14 @@ def test_a_resumed_run_takes_the_same_steps(trained):
     name, form, straight, _, _, _ = trained
     resumed = straight.with_name("resumed")
     shutil.copytree(straight, resumed)
-    last = RunDir(straight).checkpoint_path(4)
-    shutil.rmtree(RunDir(resumed).checkpoint_path(4).parent)
+    last = RunDir(straight).checkpoint_path(2)
+    shutil.rmtree(RunDir(resumed).checkpoint_path(2).parent)
     train(config_of(name, form), form, resumed)
-    expected, found = stored(last), stored(RunDir(resumed).checkpoint_path(4))
+    expected, found = stored(last), stored(RunDir(resumed).checkpoint_path(2))
     assert expected.keys() == found.keys()
     for key, value in expected.items():
         np.testing.assert_array_equal(found[key], value, err_msg=key)
-    middle = stored(RunDir(straight).checkpoint_path(2))
+    middle = stored(RunDir(straight).checkpoint_path(1))
     assert any(not np.array_equal(middle[key], value) for key, value in expected.items())
 
 

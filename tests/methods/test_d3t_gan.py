@@ -351,10 +351,10 @@ def test_distillation_is_of_the_augmented_images_and_the_trunk(logit):
 # Whole runs.
 
 
-def run_of(directory, settings=None, seed=3, form=FORM, name="d3t_gan", steps=4, warmup=0):
+def run_of(directory, settings=None, seed=3, form=FORM, name="d3t_gan", steps=2, warmup=0):
     config = registry.create_config(name, settings or {}, seed=seed)
     config.training = TrainingConfig(
-        steps=steps, batch_size=4, log_every=1, sample_every=0, checkpoint_every=2, ema_decay=0.5
+        steps=steps, batch_size=4, log_every=1, sample_every=0, checkpoint_every=1, ema_decay=0.5
     )
     config.evaluation.every = 0
     config.generator.learning_rate = 0.02
@@ -406,7 +406,7 @@ def test_both_networks_learn_and_teachers_rest(trained):
 
 def test_checkpoints_hold_no_teacher(trained):
     training = trained[0]
-    names = tf.train.load_checkpoint(str(training.run.checkpoint_path(4)))
+    names = tf.train.load_checkpoint(str(training.run.checkpoint_path(2)))
     assert not [n for n in names.get_variable_to_shape_map() if "reconstructions" in n]
 
 
@@ -433,7 +433,7 @@ def test_a_stopped_run_goes_on_with_the_codes_it_has(trained, tmp_path, monkeypa
 
     def stop(directory, last, best):
         keep(directory, last, best)
-        if directory.saved_steps()[-1] == 2:
+        if directory.saved_steps()[-1] == 1:
             raise Stopped
 
     with monkeypatch.context() as patch, pytest.raises(Stopped):
@@ -446,7 +446,7 @@ def test_a_stopped_run_goes_on_with_the_codes_it_has(trained, tmp_path, monkeypa
     # With codes at hand there is nothing to invert.
     monkeypatch.delattr("cgt_tf.methods.inversion_cache.Inverter")
     resumed = run_of(tmp_path / "run", INVERTED, form=form)
-    assert resumed.run.saved_steps()[-1] == 2
+    assert resumed.run.saved_steps()[-1] == 1
     resumed.train()
     for name, network in resumed.networks.named.items():
         for path, value in values(network).items():
@@ -460,7 +460,7 @@ def test_without_its_terms_it_is_transfergan(tmp_path):
         ("transfergan", {}),
         ("d3t_gan", {"lambda_g": 0.0, "lambda_d": 0.0, "class_init": "mean_old"}),
     ):
-        training = run_of(tmp_path / name, settings, name=name, steps=2)
+        training = run_of(tmp_path / name, settings, name=name)
         training.train()
         ends.append({k: values(network) for k, network in training.networks.named.items()})
     for name, network in ends[0].items():

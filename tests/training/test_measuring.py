@@ -81,7 +81,9 @@ def test_early_stop_is_an_evaluation_later_however_long_they_take(make_run, conf
     """The best step is 3, and that steps 4 and 5 are no better is known at step 6."""
     config.training.early_stop = 2
     for after in (0, 1):
-        run = scored_run(make_run, config, "on", fids=[9, 5, 6, 4, 4.5, 4, 4, 4, 4], after=after)
+        fids = [9, 5, 6, 4, 4.5, 4, 4, 4, 4]
+        # Behind the last score no step is made, so that it waits for nothing.
+        run = scored_run(make_run, config, "on", fids=fids, after=after, seconds=0.3)
         run.train()
         assert run.run.saved_steps()[-1] == 6
         assert [step for step, _, _ in scores_of(run)] == list(range(7))
