@@ -22,6 +22,11 @@ tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 saved_model._write = as_graphs()(saved_model._write)
 
 
+def pytest_sessionfinish():
+    # pytest would look through all objects once more, for seconds.
+    gc.freeze()
+
+
 @pytest.fixture(scope="module")
 def graphs():
     """A `tf.function` is a graph, as users have it, in all tests of a module."""

@@ -18,7 +18,7 @@ def make_photos(directory, counts):
             Image.fromarray(pixels.astype(np.uint8)).save(directory / name / f"{i}.png")
 
 
-def test_own_images_make_a_feature_net(tmp_path):
+def test_own_images_make_a_feature_net(tmp_path, graph):
     make_photos(tmp_path / "photos", {"dark": 10, "Ж": 10})
     output = tmp_path / "net.keras"
     arguments = (f"--data={tmp_path}/photos", f"--output={output}", f"--cache_dir={tmp_path}/c")

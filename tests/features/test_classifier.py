@@ -28,7 +28,7 @@ def easy(counts=(12, 12, 12), names=NAMES, resolution=16, seed=0):
 
 
 @pytest.fixture(scope="module")
-def trained():
+def trained(graphs):
     return classifier.train_classifier(easy(), Settings(epochs=40, batch_size=128), verbose=0)
 
 

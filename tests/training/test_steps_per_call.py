@@ -5,7 +5,6 @@ import signal
 
 import pytest
 import tensorflow as tf
-from tiny_scratch import TinyScratch
 
 from cgt_tf.training import loop
 from cgt_tf.training import step as steps
@@ -52,7 +51,7 @@ def test_calls_end_where_something_is_due_and_change_no_number(
     runs = {}
     for most, expected in {1: [1] * 9, 3: [3, 1, 1, 3, 1], 100: [4, 1, 3, 1]}.items():
         config.training.steps_per_call = most
-        runs[most] = make_run(config, f"run_{most}", method=TinyScratch)
+        runs[most] = make_run(config, f"run_{most}")
         runs[most].train()
         assert calls == expected
         calls.clear()
