@@ -40,9 +40,20 @@ def markdown(rows: list[list[str]]) -> str:
     return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 
+def with_ratios(rows: dict[str, dict]) -> dict[str, dict]:
+    """Rows with how many times faster each is than the first of its case, `<case>, <what>`."""
+    first: dict[str, float] = {}
+    for name, row in rows.items():
+        first.setdefault(name.split(",")[0], row["milliseconds"])
+    return {
+        name: {**row, "times_faster": first[name.split(",")[0]] / row["milliseconds"]}
+        for name, row in rows.items()
+    }
+
+
 def steps_table(record: dict) -> str:
     """A line a contestant, and what the machine's peak was where it was measured."""
-    rows = record["rows"]
+    rows = with_ratios(record["rows"])
     columns = [c for c in _STEP_COLUMNS if any(c[1] in row for row in rows.values())]
     lines = [["contestant", *(heading for heading, _, _ in columns)]]
     for name, row in rows.items():

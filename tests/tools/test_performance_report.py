@@ -15,12 +15,14 @@ STEPS = {
     "peak_gmac_per_second": {"float32": 1234.5},
     "rows": {
         "32x4x1, before": {"milliseconds": 1200.4, "times_faster": 1, "peak_gb": 1.0},
-        "32x4x1": {
+        "32x4x1, float32": {
             "milliseconds": 600.2,
             "times_faster": 2.0,
             "peak_gb": 0.5,
             "share_of_peak": 0.3,
         },
+        # Of another case, whose first it is.
+        "32x4x4, before": {"milliseconds": 2400.8, "times_faster": 0.5, "peak_gb": 1.0},
     },
 }
 SAMPLING = {
@@ -57,7 +59,8 @@ def test_tables_are_written_and_prose_stays(measurements):
         "| contestant | ms a step | times faster | share of peak | peak memory, GB |",
         "| --- | --- | --- | --- | --- |",
         "| 32x4x1, before | 1,200 | 1.00 |  | 1.00 |",
-        "| 32x4x1 | 600 | 2.00 | 30% | 0.50 |",
+        "| 32x4x1, float32 | 600 | 2.00 | 30% | 0.50 |",
+        "| 32x4x4, before | 2,401 | 1.00 |  | 1.00 |",
         "",
         "Peak, in GMAC a second: 1,234 in float32.",
         "",
