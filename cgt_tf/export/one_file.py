@@ -1,6 +1,7 @@
 """Writes a generator as one file that TFLite's or ONNX's runtime runs, without TensorFlow.
 
-    <directory>/model.tflite or model.onnx, class_names.txt, model_card.json
+    <directory>/model.tflite or model.onnx, class_names.txt, model_card.json, and
+    nearest.png of a run
 
 Either maps label int64 [B] and z float32 [B, dim_z] to image float32 [B, R, R, 3] in [-1, 1]. It is
 converted from the SavedModel's signature `from_latent`, of which the checks of the input are lost:
