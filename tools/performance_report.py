@@ -32,7 +32,12 @@ _STEP_COLUMNS = (
     ("seconds to the first step", "seconds_to_first_step", ".1f"),
     ("peak memory, GB", "peak_gb", ".2f"),
 )
-_FORMS = {"network": "network", "folded": "folded", "saved_model": "SavedModel"}
+_FORMS = {
+    "network": "network",
+    "before": "folded, before",
+    "folded": "folded",
+    "saved_model": "SavedModel",
+}
 
 
 def markdown(rows: list[list[str]]) -> str:
