@@ -103,5 +103,5 @@ class EarlyStop:
         than = "" if best is None else f" than {best:.4g}"
         return (
             f"stopped early: no better {criterion}{than} in {self.stale} evaluations "
-            " (--config.training.early_stop)"
+            "(--config.training.early_stop)"
         )

@@ -144,7 +144,8 @@ def test_early_stop_ends_a_run_for_good(make_run, config, capsys):
     assert int(state.step.numpy()) == 5
     assert run.run.saved_steps()[-1] == 5
     assert run.run.resolve_checkpoint("best") == 3
-    assert "stopped early: no better fid than 4 in 2 evaluations" in capsys.readouterr().err
+    said = "stopped early: no better fid than 4 in 2 evaluations (--config.training.early_stop)"
+    assert said in capsys.readouterr().err
     lines = run.run.read_stats()
     again = make_run(config, evaluate=evaluate)
     state = again.train()
