@@ -1,6 +1,6 @@
 """Times training steps while a thread computes metrics, as --config.evaluation.background=on does.
 
-  python tools/benchmark_background.py --case=32x16x1 --counts=50000x50000 --measured=fid,kid
+  python tools/benchmark_background.py --case=32x16x1 --counts=50000x50000 --measured=fid
 
 For each metric of random features: its seconds alone, steps alone before and after it, then both
 at once, until the metric is there. Prints JSON: what the steps and the metric would have taken one
@@ -23,7 +23,7 @@ from step_worker import Steps, random_training
 _CASE = flags.DEFINE_string("case", "32x16x1", "<resolution>x<channels>x<D steps> of the training.")
 _COUNTS = flags.DEFINE_string("counts", "50000x50000", "Real x generated samples.")
 _WIDTH = flags.DEFINE_integer("features", 2048, "Features of a sample.", lower_bound=1)
-_NAMES = flags.DEFINE_list("measured", ["fid", "kid"], "Metrics, of benchmark_metrics.py.")
+_NAMES = flags.DEFINE_list("measured", ["fid"], "Metrics, of benchmark_metrics.py.")
 _STEPS = flags.DEFINE_integer("steps", 50, "Steps that are timed alone.", lower_bound=1)
 
 
