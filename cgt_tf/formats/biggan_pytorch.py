@@ -181,6 +181,6 @@ def _state(network, rules: list[Rule]) -> dict[str, np.ndarray]:
         layer, _, last = name.rpartition(".")
         if last == "u0":
             weight = arrays[f"{layer}.weight"]
-            sigma, _ = power_step(weight.reshape(len(weight), -1), array, network.spec.sn_eps)
+            sigma, _ = power_step(weight.reshape(len(weight), -1).T, array, network.spec.sn_eps)
             state[f"{layer}.sv0"] = ops.convert_to_numpy(sigma).reshape(1)
     return state

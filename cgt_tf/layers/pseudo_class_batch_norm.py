@@ -34,7 +34,7 @@ class ScoreMatrix(SpectralLayer):
     Variables: `kernel` [N, M], and `bias` [N] where `use_bias`.
     """
 
-    rows_axis = 0
+    outputs_axis = 0
 
     def __init__(self, num_classes, *, use_bias=False, kernel_initializer="zeros", **kwargs):
         super().__init__(kernel_initializer=kernel_initializer, **kwargs)

@@ -20,18 +20,17 @@ def power_step(matrix, u, eps):
     """One power iteration for the largest singular value.
 
     Args:
-        matrix: float [rows, columns].
-        u: float [1, rows], the current left singular vector.
+        matrix: float [rest, outputs], a kernel whose last axis is its outputs'.
+        u: float [1, outputs], the current singular vector on the side of the outputs.
         eps: Least norm that is divided by, as `torch.nn.functional.normalize` has it.
 
     Returns:
-        `(sigma, u)`: scalar and [1, rows]. The gradient of sigma goes through `matrix` alone.
+        `(sigma, u)`: scalar and [1, outputs]. The gradient of sigma goes through `matrix` alone.
     """
-    frozen = ops.stop_gradient(matrix)
-    v = _normalize(ops.matmul(u, frozen), eps)
-    u = _normalize(ops.matmul(v, ops.transpose(frozen)), eps)
-    sigma = ops.sum(ops.matmul(u, matrix) * v)
-    return sigma, u
+    v = _normalize(ops.matmul(ops.stop_gradient(matrix), ops.reshape(u, (-1, 1))), eps)
+    product = ops.matmul(ops.reshape(v, (1, -1)), matrix)
+    u = ops.stop_gradient(_normalize(product, eps))
+    return ops.sum(product * u), u
 
 
 def _normalize(x, eps):
@@ -55,8 +54,8 @@ class SpectralLayer(MixedLayer):
         self.sn_eps = sn_eps
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
-    # The axis of the weight that makes the rows of the matrix whose norm is taken.
-    rows_axis = -1
+    # The axis of the weight whose side of the matrix `u` is on.
+    outputs_axis = -1
 
     def add_kernel(self, shape, name="kernel"):
         self.kernel = self.add_weight(
@@ -65,7 +64,7 @@ class SpectralLayer(MixedLayer):
         if self.spectral_norm:
             self.u = self.add_weight(
                 name="u",
-                shape=(1, shape[self.rows_axis]),
+                shape=(1, shape[self.outputs_axis]),
                 initializer="random_normal",
                 trainable=False,
                 aggregation="only_first_replica",
@@ -82,10 +81,9 @@ class SpectralLayer(MixedLayer):
         return kernel / sigma
 
     def _matrix(self, kernel):
-        rows = kernel.shape[self.rows_axis]
-        if self.rows_axis == 0:
-            return ops.reshape(kernel, (rows, -1))
-        return ops.transpose(ops.reshape(kernel, (-1, rows)))
+        if self.outputs_axis == 0:
+            return ops.transpose(ops.reshape(kernel, (kernel.shape[0], -1)))
+        return ops.reshape(kernel, (-1, kernel.shape[-1]))
 
     def get_config(self):
         return {
@@ -224,7 +222,7 @@ class SpectralEmbedding(SpectralLayer):
     Class weights are one-hot rows for plain labels, or mixtures that sum to one.
     """
 
-    rows_axis = 0
+    outputs_axis = 0
 
     def __init__(self, dim, **kwargs):
         super().__init__(**kwargs)
