@@ -32,6 +32,9 @@ def seeded_module():
 def seeded(seeded_module):
     """Keras takes the seeds of initial weights from Python's `random`."""
     random.seed(0)
+    eager = tf.config.functions_run_eagerly()
+    yield
+    assert tf.config.functions_run_eagerly() == eager, "all tests after this one would be slower"
 
 
 def pytest_sessionfinish():

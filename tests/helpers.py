@@ -28,14 +28,19 @@ def make_feature_net(path):
 
 
 @contextlib.contextmanager
-def as_graphs():
-    """Where each `tf.function` is a graph, as users have it; tests/conftest.py turns that off."""
-    before = tf.config.functions_run_eagerly()
+def as_graphs(rewritten=False):
+    """Where each `tf.function` is a graph, as users have it; tests/conftest.py turns that off.
+
+    With `rewritten`, TensorFlow rewrites graphs before it runs them, which is off there as well.
+    """
+    before = tf.config.functions_run_eagerly(), tf.config.optimizer.get_experimental_options()
     tf.config.run_functions_eagerly(False)
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not rewritten})
     try:
         yield
     finally:
-        tf.config.run_functions_eagerly(before)
+        tf.config.run_functions_eagerly(before[0])
+        tf.config.optimizer.set_experimental_options(before[1])
 
 
 def endless(*batches):

@@ -133,15 +133,7 @@ def test_a_probability_of_zero_leaves_images_alone_and_one_does_not(draws, batch
     np.testing.assert_array_equal(augmentation(batch, drawn, REAL), always(batch, drawn, REAL))
 
 
-@pytest.fixture
-def eagerly():
-    """Runs `tf.function`s step by step."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
-def test_all_that_the_discriminator_sees_is_augmented(make_run, config, monkeypatch, eagerly):
+def test_all_that_the_discriminator_sees_is_augmented(make_run, config, monkeypatch):
     """White images get holes: reals and fakes, in the steps of D and of G, each its own."""
     config.augmentation.policy = ("cutout",)
     config.training.d_steps = 2
