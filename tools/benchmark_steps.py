@@ -11,7 +11,8 @@ process of its own, all are alive at the same time and take turns, so that other
 meets all of them; the median turn counts. Ratios are to the first contestant, turn by turn.
 
 Beside them runs one large convolution a precision: the multiply-adds that it makes in a second, in
-its best turn, are the machine's peak, which the steps' own are a share of.
+its best turn, are the machine's peak, which the steps' own are a share of. After its steps each
+contestant runs their convolutions alone, one after the other, which says what is left around them.
 """
 
 import json
@@ -133,6 +134,9 @@ def row(contestant: Contestant, first: Contestant, peaks: dict[str, float]) -> d
         "peak_gb": round(max(contestant.figures("peak_gb")), 2),
         **contestant.facts,
     }
+    if "convolutions_alone" in contestant.answers[0]:  # Older code has not.
+        alone = statistics.median(contestant.figures("convolutions_alone"))
+        found["convolutions_alone"] = round(alone, 2)
     if "gmac_per_step" in found:
         rate = found["gmac_per_step"] / (found["milliseconds"] / 1e3)
         found["share_of_peak"] = round(rate / peaks[found["precision"]], 3)

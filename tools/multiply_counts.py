@@ -2,6 +2,7 @@
 
 import collections
 import math
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -11,7 +12,8 @@ def multiply_adds(function) -> dict[str, int]:
 
     Loops count once, so the function of a training step counts one step of one microbatch an
     update; of a condition the branch with more of them counts. Additions, and whatever else is made
-    element by element, are left out.
+    element by element, are left out, and so is what no result depends on, which TensorFlow does not
+    run (the gradients of frozen kernels).
 
     Args:
         function: `tf.function`'s concrete function, all of whose shapes are known.
@@ -21,7 +23,7 @@ def multiply_adds(function) -> dict[str, int]:
 
 def _of_graph(graph: tf.Graph) -> collections.Counter:
     total = collections.Counter()
-    for op in graph.get_operations():
+    for op in _needed(graph):
         inner = [_of_graph(found.graph) for found in _functions(op)]
         if "If" in op.type and inner:
             inner = [max(inner, key=lambda counts: sum(counts.values()))]
@@ -31,6 +33,26 @@ def _of_graph(graph: tf.Graph) -> collections.Counter:
             kind, count = _COUNTS[op.type]
             total[kind] += count(op)
     return total
+
+
+def operations(graph: tf.Graph) -> Iterator[tf.Operation]:
+    """Those that a graph's results depend on, and of the loops, branches and functions in it."""
+    for op in _needed(graph):
+        yield op
+        for found in _functions(op):
+            yield from operations(found.graph)
+
+
+def _needed(graph: tf.Graph) -> set[tf.Operation]:
+    found: set[tf.Operation] = set()
+    left = [x.op for x in graph.outputs]
+    left += [x if isinstance(x, tf.Operation) else x.op for x in graph.control_outputs]
+    while left:
+        op = left.pop()
+        if op not in found:
+            found.add(op)
+            left += [x.op for x in op.inputs] + list(op.control_inputs)
+    return found
 
 
 def _functions(op: tf.Operation) -> list:

@@ -27,6 +27,7 @@ _STEP_COLUMNS = (
     ("fastest turn", "fastest_turn", ",.0f"),
     ("times faster", "times_faster", ".2f"),
     ("GMAC an image", "gmac_per_image", ".3g"),
+    ("its convolutions alone, ms", "convolutions_alone", ",.0f"),
     ("share of peak", "share_of_peak", ".0%"),
     ("seconds to trace", "seconds_to_trace", ".1f"),
     ("seconds to the first step", "seconds_to_first_step", ".1f"),

@@ -13,6 +13,7 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
+from convolution_times import Convolutions
 from multiply_counts import multiply_adds
 
 from cgt_tf.data.image_set import ImageSet
@@ -57,7 +58,7 @@ def training_of(config: dict, directory: str) -> TrainingRun:
 
 
 class Steps:
-    """Steps of a training, as many in a call as the case says."""
+    """Steps of a training, as many in a call as the case says, and their convolutions alone."""
 
     def __init__(self, run: TrainingRun, steps_per_call: int):
         self._run, self._most = run, steps_per_call
@@ -66,7 +67,7 @@ class Steps:
         start = time.perf_counter()
         function = self._step.traced(self._batches)
         traced = time.perf_counter()
-        self.turn(1)
+        self._turn(1)
         images = batches_per_step(span.stage) * run.config.training.batch_size
         counts = {kind: count / 1e9 for kind, count in multiply_adds(function).items()}
         self.facts = {
@@ -77,9 +78,14 @@ class Steps:
             "gmac_per_image": round(sum(counts.values()) / images, 4),
             "gmac_of_convolutions_per_image": round(counts["convolutions"] / images, 4),
         }
-        self.turn(2 * self._most)
+        # Before there are the convolutions' own tensors.
+        self.facts["peak_gb"] = round(self._turn(2 * self._most)["peak_gb"], 2)
+        self._convolutions = Convolutions(function)
 
     def turn(self, steps: int) -> dict:
+        return {**self._turn(steps), "convolutions_alone": self._convolutions.milliseconds()}
+
+    def _turn(self, steps: int) -> dict:
         start, done = time.perf_counter(), 0
         while done < steps:
             count = min(self._most, steps - done)

@@ -46,7 +46,7 @@ def test_products_and_convolutions_and_their_gradients_are_counted():
         with tf.GradientTape() as tape:
             tape.watch([x, w])
             y = tf.matmul(x, w)
-        return tape.gradient(y, [x, w])
+        return y, tape.gradient(y, [x, w])
 
     assert multiply_counts.multiply_adds(function_of(product, (2, 3), (3, 5))) == {
         "convolutions": 0,
@@ -57,10 +57,23 @@ def test_products_and_convolutions_and_their_gradients_are_counted():
         with tf.GradientTape() as tape:
             tape.watch([x, w])
             y = tf.nn.conv2d(x, w, 2, "SAME")
-        return tape.gradient(y, [x, w])
+        return y, tape.gradient(y, [x, w])
 
     counts = multiply_counts.multiply_adds(function_of(convolution, (2, 8, 6, 3), (3, 3, 3, 5)))
     assert counts == {"convolutions": 3 * 2 * 4 * 3 * 5 * 27, "products": 0}
+
+
+def test_what_no_result_depends_on_is_not_counted():
+    """The gradient of a convolution makes both of its parts, whichever is asked for."""
+
+    def convolution(x, w):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = tf.nn.conv2d(x, w, 1, "SAME")
+        return y, tape.gradient(y, x)
+
+    counts = multiply_counts.multiply_adds(function_of(convolution, (2, 8, 6, 3), (3, 3, 3, 5)))
+    assert counts["convolutions"] == 2 * 2 * 8 * 6 * 5 * 27
 
 
 def test_loops_count_once_and_conditions_their_dearer_branch():

@@ -15,8 +15,6 @@ from cgt_tf.layers.mixed import MixedLayer
 from cgt_tf.layers.modulated_kernels import LowRankConv2D, ModulatedConv2D
 from cgt_tf.layers.spectral import SpectralLayer
 
-pytestmark = pytest.mark.usefixtures("graphs")
-
 each_case = pytest.mark.parametrize("name", CASES)
 
 
@@ -53,14 +51,14 @@ def test_config_round_trip(case):
 
 
 @each_case
-def test_works_inside_tf_function(case):
+def test_works_inside_tf_function(case, graph):
     layer, arguments = case
     expected = layer(*arguments)
     np.testing.assert_allclose(tf.function(layer)(*arguments), expected, rtol=1e-5, atol=1e-5)
 
 
 @each_case
-def test_trains_inside_tf_function(case):
+def test_trains_inside_tf_function(case, graph):
     """Outputs, gradients and updated statistics equal the eager ones, and all but weights move."""
     layer, arguments = case
     initial = [v.numpy() for v in layer.variables]
