@@ -33,6 +33,7 @@ from comparison_curves import Curves, read_run, read_table
 
 _RUNS = flags.DEFINE_string("runs", "docs/comparison", "Directory of the tables.")
 _STEPS = (0, 200, 400, 600)
+_MOST_COMMITS = 4  # That are named one by one.
 # Scores of the last evaluation: heading, from the curves, digits.
 _LAST = {
     "accuracy": (lambda run: run.scores["accuracy"], 2),
@@ -178,7 +179,10 @@ def provenance(tables: dict[str, Table]) -> str:
     versions = sorted(
         {f"{k} {run.facts['versions'][k]}" for run in runs for k in ("tensorflow", "keras")}
     )
-    return f"{len(runs)} runs at {', '.join(commits)}; {', '.join(versions)}.\n"
+    named = ", ".join(commits)
+    if len(commits) > _MOST_COMMITS:
+        named = f"{len(commits)} commits, each in the run's config.json"
+    return f"{len(runs)} runs at {named}; {', '.join(versions)}.\n"
 
 
 def section(root: Path, name: str, table: Table, shown: dict) -> list[str]:

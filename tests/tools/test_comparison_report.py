@@ -63,6 +63,19 @@ def crossing(before, after, level):
     return round(100 * np.log(before / level) / np.log(before / after))
 
 
+def test_more_than_four_commits_are_counted(tmp_path):
+    for i in range(5):
+        run = tmp_path / "many" / "bsa_adv" / f"seed_{i}"
+        write_run(run, [{"step": 0, "fid": 9.0}, {"step": 50, "fid": 8.0}])
+        facts = json.loads((run / "config.json").read_text(encoding="utf-8"))
+        facts["commit"] = f"{min(i, 3)}123456"
+        (run / "config.json").write_text(json.dumps(facts), encoding="utf-8")
+    assert "5 runs at 0123456, 1123456, 2123456, 3123456; keras" in report(tmp_path)[0]
+    facts["commit"] = "4123456"
+    (run / "config.json").write_text(json.dumps(facts), encoding="utf-8")
+    assert "5 runs at 5 commits, each in the run's config.json; keras" in report(tmp_path)[0]
+
+
 def test_tables_hold_what_the_runs_say(tmp_path):
     write_runs(tmp_path)
     times = {"milliseconds": {"bsa_adv": 50.0, "cgan_long": 100.0}, "machine": "here"}
