@@ -5,6 +5,7 @@ import json
 import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ class RunDir:
     Args:
         path: The run's directory; of several workers, one they all can read.
         chief: Whether this process writes there. What other workers of a multi-machine run write
-            (all take part in saving) goes to a temporary directory of theirs.
+            (all take part in saving) goes to a temporary directory of theirs, which ends with it.
 
     Attributes:
         path: The run's directory.
@@ -37,7 +38,10 @@ class RunDir:
     def __init__(self, path: str | Path, chief: bool = True):
         self.path = Path(path)
         self.chief = chief
-        self._output = self.path if chief else Path(tempfile.mkdtemp(prefix="cgt_tf_worker_"))
+        self._output = self.path
+        if not chief:
+            self._output = Path(tempfile.mkdtemp(prefix="cgt_tf_worker_"))
+            weakref.finalize(self, shutil.rmtree, self._output, ignore_errors=True)
         self.samples = self._output / "samples"
         self.events = self._output / "events"
 

@@ -314,3 +314,7 @@ def test_another_worker_neither_writes_nor_waits(tmp_path):
             worker.open(create_config("scratch"), NAMES, image_set())
         assert worker.newest_sound() is None and worker.scores() == {}
         assert not (path / "config.json").exists()
+        own = worker.samples.parent
+        assert own.is_dir() and not own.is_relative_to(tmp_path)
+        del worker
+        assert not own.exists()
