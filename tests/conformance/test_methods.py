@@ -34,8 +34,8 @@ KNOBS = {
 TWO_REPLICAS = {"bsa": {"bsa": {"emd": 0.0}}, "d3t_gan": {"d3t_gan": {"lambda_g": 0.0}}}
 # Methods between which all kinds of networks are exported in the default run.
 EXPORTED = {"scratch", "cgan_transfer", "minegan", "hyper_modulation"}
-# Those of which test_trajectories.py has no graph.
-AS_GRAPHS = {"class_prior", "minegan", "hyper_modulation", "d3t_gan"}
+# Those with steps of their own; test_trajectories.py makes a graph of cgan_transfer's.
+AS_GRAPHS = {"class_prior", "transfergan", "bsa", "minegan", "hyper_modulation", "d3t_gan"}
 SEEDS = np.array([3, 1, 4, 1], np.int64)
 
 

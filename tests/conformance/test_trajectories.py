@@ -23,11 +23,11 @@ INTENDED = {
     "warm_up": "a stage like any other, its draws are keyed by the run's microbatches and images",
     "d_steps_4": "what D's updates of a step report is their mean, no longer the last one's",
 }
-# Cases of the default run, which between them meet every kind of update. They are run without
-# graphs, which takes half the time, but for that of two replicas; the others, the slow ones, as
-# users have them.
+# Cases of the default run, which between them meet every kind of update. All but
+# QUICK_GRAPHS are run without graphs, which takes half the time; the slow ones as users have them.
 QUICK = {"cgan_transfer_code", "transfergan", "bsa", "combined", "two_replicas"}
 QUICK_RESUMED = {"ada"}
+QUICK_GRAPHS = ("[combined]", "[ada]")  # Two replicas too, in a process of their own.
 
 
 def cases(names, quick):
@@ -35,9 +35,10 @@ def cases(names, quick):
 
 
 @pytest.fixture(autouse=True)
-def graphs_of_slow_cases(request):
+def graphs(request):
     slow = request.node.get_closest_marker("slow")
-    with as_graphs(rewritten=True) if slow else contextlib.nullcontext():
+    graph = slow or request.node.name.endswith(QUICK_GRAPHS)
+    with as_graphs(rewritten=bool(slow)) if graph else contextlib.nullcontext():
         yield
 
 
