@@ -9,7 +9,7 @@ to show of a table, all of it optional:
     {"<table>": {"title": "text", "steps": [columns of FIDs],
                  "fid": [levels], "accuracy": [levels],       when each run first reaches these
                  "pair": ["<name>", "<name>"],                the same of two, seed by seed
-                 "also": ["<table>/<name>", ...],             rows from other tables
+                 "also": ["<table>/<name>", ...],             rows of other tables, same seeds
                  "step_times": "<file>.json",                 milliseconds of a step, see below
                  "picture": "<file>.png"}}                    FID against steps
 
@@ -190,10 +190,12 @@ def section(root: Path, name: str, table: Table, shown: dict) -> list[str]:
     table = dict(table)
     measured = _json(root / shown["step_times"]) if "step_times" in shown else {}
     milliseconds = measured.get("milliseconds", {})
+    seeds = {seed for runs in table.values() for seed in runs}
     for other in shown.get("also", ()):
-        runs = sorted((root / other).glob("seed_*"))
-        if runs:  # A comparison may be read before all of it is there.
-            table[other] = {run.name.removeprefix("seed_"): read_run(run) for run in runs}
+        paths = {path.name.removeprefix("seed_"): path for path in (root / other).glob("seed_*")}
+        # A comparison may be read before all of it is there.
+        if both := sorted(seeds & paths.keys()):
+            table[other] = {seed: read_run(paths[seed]) for seed in both}
     table = ordered(table)
     parts = [f"## {shown.get('title', name)}\n"]
     if milliseconds:

@@ -119,6 +119,7 @@ def test_columns_are_those_that_the_runs_have(tmp_path):
         tmp_path / "photos" / "b" / "seed_1", [{"step": 0, "fid": 8}, {"step": 200, "fid": 7}]
     )
     (tmp_path / "photos" / "b" / "seed_1" / "diverged.txt").write_text("loss is nan")
+    write_run(tmp_path / "photos" / "a" / "seed_2", [{"step": 0, "fid": 9, **scores}])
     write_run(tmp_path / "plain" / "c" / "seed_1", [{"step": 0, "fid": 6, "accuracy": 1}])
     shown = {"plain": {"also": ["photos/a"]}}
     (tmp_path / "report.json").write_text(json.dumps(shown), encoding="utf-8")
@@ -127,9 +128,14 @@ def test_columns_are_those_that_the_runs_have(tmp_path):
     head += ["lowest FID", "at step", "accuracy", "KID", "recall", "diversity, real 1", "minutes"]
     assert rows[0] == head
     assert rows[2][:4] == ["bsa_adv, `b`", "1, 1 diverged", "8.0", "7.0"]
-    assert rows[3][8:] == ["0.50", "0.25", "0.75", "0.75", "0.0"]
+    assert rows[3][:2] == ["bsa_adv, `a`", "2"]
+    means = ["0.50", "0.25", "0.75", "0.75", "0.0"]
+    assert rows[3][8:] == [f"{mean} ({mean} to {mean})" for mean in means]
     assert rows[2][8:12] == ["-"] * 4
-    assert [row[0] for row in rows[6:]] == ["bsa_adv, `c`", "bsa_adv, `photos/a`"]
+    assert [row[:2] for row in rows[6:]] == [
+        ["bsa_adv, `c`", "1"],
+        ["bsa_adv, `photos/a`", "1"],  # Of the same seed.
+    ]
 
 
 def test_levels_are_interpolated_and_a_level_at_the_start_is_at_step_0(tmp_path):
