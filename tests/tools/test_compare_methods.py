@@ -26,11 +26,11 @@ import json, os, pathlib, sys, time
 root = pathlib.Path(__file__).parent
 workdir = pathlib.Path(sys.argv[-1].removeprefix("--workdir="))
 name = "/".join(workdir.parts[-3:])
+(root / "pid.txt").write_text(str(os.getpid()))
 with (root / "calls.txt").open("a") as calls:
     calls.write(" ".join([name, *sys.argv[1:-1]]) + "\\n")
 (workdir / "checkpoints").mkdir(parents=True, exist_ok=True)
 (workdir / "config.json").write_text("{}")
-(root / "pid.txt").write_text(str(os.getpid()))
 while (root / "hang").exists() and (root / "hang").read_text() == name:
     time.sleep(0.01)
 fid = json.loads((root / "fids.json").read_text()).get(name, 50.0)
