@@ -40,8 +40,7 @@ def _kind(op: tf.Operation) -> tuple:
 
 def _call(op: tf.Operation):
     """A function that runs an operation like this one."""
-    # Sizes, which are constants, are inputs as well.
-    values = [tf.random.normal(x.shape, dtype=op.outputs[0].dtype) for x in _images(op)]
+    values = [tf.random.normal(x.shape, dtype=op.outputs[0].dtype) for x in _operands(op)]
     options = {"strides": op.get_attr("strides"), "padding": op.get_attr("padding").decode()}
     sizes = tuple(op.outputs[0].shape)
 
@@ -62,7 +61,8 @@ def _call(op: tf.Operation):
     return lambda: run(*values).numpy()
 
 
-def _images(op: tf.Operation) -> list[tf.Tensor]:
+def _operands(op: tf.Operation) -> list[tf.Tensor]:
+    """Its images and kernels, each of rank 4."""
     return [tensor for tensor in op.inputs if tensor.shape.rank == 4]
 
 

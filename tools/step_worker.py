@@ -67,7 +67,7 @@ class Steps:
         start = time.perf_counter()
         function = self._step.traced(self._batches)
         traced = time.perf_counter()
-        self._turn(1)
+        self.turn(1)
         images = batches_per_step(span.stage) * run.config.training.batch_size
         counts = {kind: count / 1e9 for kind, count in multiply_adds(function).items()}
         self.facts = {
@@ -79,13 +79,14 @@ class Steps:
             "gmac_of_convolutions_per_image": round(counts["convolutions"] / images, 4),
         }
         # Before there are the convolutions' own tensors.
-        self.facts["peak_gb"] = round(self._turn(2 * self._most)["peak_gb"], 2)
+        self.facts["peak_gb"] = round(self.turn(2 * self._most)["peak_gb"], 2)
         self._convolutions = Convolutions(function)
 
-    def turn(self, steps: int) -> dict:
-        return {**self._turn(steps), "convolutions_alone": self._convolutions.milliseconds()}
+    def answer(self, steps: int) -> dict:
+        """A turn, and after it the convolutions of a step."""
+        return {**self.turn(steps), "convolutions_alone": self._convolutions.milliseconds()}
 
-    def _turn(self, steps: int) -> dict:
+    def turn(self, steps: int) -> dict:
         start, done = time.perf_counter(), 0
         while done < steps:
             count = min(self._most, steps - done)
@@ -108,9 +109,9 @@ class Peak:
         multiplied = np.prod(_PEAK_SHAPE) * np.prod(kernel.shape[:3])
         self._gmac = float(multiplied) / 1e9
         self.facts = {}
-        self.turn(1)
+        self.answer(1)
 
-    def turn(self, steps: int) -> dict:
+    def answer(self, steps: int) -> dict:
         """The fastest of as many calls."""
         times = []
         for _ in range(steps):
@@ -137,7 +138,7 @@ def main(case: dict) -> None:
             contestant = Steps(random_training(case, directory), case["steps_per_call"])
         print(json.dumps(contestant.facts), flush=True)
         for line in sys.stdin:
-            print(json.dumps(contestant.turn(int(line))), flush=True)
+            print(json.dumps(contestant.answer(int(line))), flush=True)
 
 
 if __name__ == "__main__":
