@@ -115,7 +115,7 @@ def test_sources_and_classes_that_do_not_fit():
         (lone, TARGET, {}, "source's discriminator, which this source lacks: give one"),
         (source, DataSpec(TARGET.class_names, 16), {}, "source's resolution 8, got 16"),
         (source, DataSpec((), 8), {}, "num_classes must be at least 1, got 0"),
-        (source, TARGET, {"inversion_levels": 5}, "at most the 4 blocks .*, got 5"),
+        (source, TARGET, {"inversion_levels": 4}, "at most the 3 blocks .*, got 4"),
     ]
     for gan, target, settings, message in cases:
         with pytest.raises(InputError, match=message):
@@ -304,7 +304,7 @@ def test_features_of_the_source_discriminator_let_gradients_through():
     transfer = FeatureTransfer(tiny_source(FORM), settings)
     codes = fake_codes(tiny_source(FORM).spec, 9)
     _, levels = transfer.reconstruct(codes, 1.0, 4)
-    assert [level.shape for level in levels] == [(9, 16)] * 4
+    assert [level.shape for level in levels] == [(9, 16)] * 3
     teachers = dict(networks.teachers)
     teachers["reconstructions"] = Reconstructions(levels, np.arange(9) % 3, np.arange(9), 3)
     with tf.GradientTape() as tape:
@@ -337,7 +337,7 @@ def test_distillation_is_of_the_augmented_images_and_the_trunk(logit):
     ours, theirs = judged.judged[1], source.discriminator(seen, np.zeros(8, np.int32))[1]
     all_images = data.images / np.float32(127.5) - 1
     scale = source.discriminator(all_images, np.zeros(12, np.int32))[1]
-    names = [f"block_{i}" for i in range(4)] + ["unconditional"] * logit
+    names = [f"block_{i}" for i in range(3)] + ["unconditional"] * logit
     each = [
         np.mean((theirs[n].numpy() - ours[n].numpy()) ** 2) / np.var(scale[n].numpy())
         for n in names

@@ -49,7 +49,7 @@ def randomize(network) -> None:
 def tiny_source(form: str) -> Gan:
     """Shared by all tests, which must leave it as it is."""
     fields = {"resolution": 8, "num_classes": 5, "dim_z": 8, "g_widths": (8, 8)}
-    fields |= {"d_widths": (8, 8, 8, 8), "d_halvings": 1, "d_attention": (4,)}
+    fields |= {"d_widths": (8, 8, 8), "d_halvings": 1, "d_attention": (4,)}
     gan = create_gan(GanSpec(**{**fields, **FORMS[form]}), list(OLD))
     for network in (gan.generator, gan.discriminator):
         randomize(network)
