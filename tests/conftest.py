@@ -14,6 +14,10 @@ gc.collect()
 gc.freeze()
 gc.set_threshold(100_000, 20, 50)
 
+# Two workers share two cores, and tensors are small: handing work to threads takes longer than it.
+tf.config.threading.set_intra_op_parallelism_threads(1)
+tf.config.threading.set_inter_op_parallelism_threads(1)
+
 # Most runs make a few steps, which take less than their graphs would take to be made. Graphs are
 # for tests/conformance and for those that ask for them, and do not pay for their rewriting.
 tf.config.run_functions_eagerly(True)

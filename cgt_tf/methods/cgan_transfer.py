@@ -78,7 +78,7 @@ class CGANTransfer(TransferMethod):
         from cgt_tf.methods import propagation
 
         offsets = self.offsets
-        chosen = offsets.scores_init == "nearest" or offsets.looks_at_images
+        chosen = offsets.starts_alike or offsets.looks_at_images
         if offsets.propagate and chosen and not self.settings.start:
             propagation.choose_old_classes(
                 self._source, networks.generator, images, offsets, self.config.seed

@@ -9,7 +9,7 @@ from cgt_tf.methods.prior_controls import PriorSettings
 
 PROPAGATE, FINE_TUNE = "propagate", "fine_tune"
 _STAGES = ((PROPAGATE,), (FINE_TUNE,), (PROPAGATE, FINE_TUNE))
-_SCORES_INITS = ("uniform", "nearest", "random", "orthogonal")
+_SCORES_INITS = ("uniform", "nearest", "similar", "random", "orthogonal")
 _RESIDUAL_INITS = ("zeros", "normal", "orthogonal", "mean_old")
 
 
@@ -65,7 +65,9 @@ class CGANTransferSettings(OffsetSettings, PriorSettings):
     train_prior: bool = knob(True, "whether the pseudo-classes are trained")
     residual: bool = knob(True, "whether new classes have residuals")
     per_layer_scores: bool = knob(True, "False: one set of scores for all layers")
-    scores_init: str = knob("uniform", "1 / N, or nearest, random, orthogonal; see scores_std")
+    scores_init: str = knob(
+        "uniform", "1 / N, or nearest, similar (ours), random, orthogonal; see scores_std"
+    )
     scores_std: float = knob(0.005, "normal noise on the initial scores, but orthogonal ones")
     nearest_classes: int = knob(5, "old classes that a start at the nearest ones is made of")
     score_bias: bool = knob(False, "a bias of the scores, common to the new classes")
@@ -75,6 +77,11 @@ class CGANTransferSettings(OffsetSettings, PriorSettings):
         "learning rates such that scores, pseudo-classes and residuals change the offsets equally "
         "fast, and together as fast as free offsets change at the generator's learning rate",
     )
+
+    @property
+    def starts_alike(self) -> bool:
+        """Whether the scores start at old classes that the new ones are like."""
+        return self.scores_init in ("nearest", "similar")
 
     def check(self, config: Config) -> None:
         name = config.method.name

@@ -151,10 +151,9 @@ def choose_old_classes(
     rows = prior_controls.prior_rows(count, settings, seed, similarities)
     if settings.looks_at_images:
         assign_priors(source, generator, settings, rows, seed)
-    if settings.scores_init == "nearest":
-        nearest = discriminant.largest(similarities[:, rows], settings.nearest_classes)
-        rng = np.random.default_rng(seed)
-        init.assign_nearest(score_matrices(parts_of(generator)), nearest, settings, rng)
+    if settings.starts_alike:
+        matrices, rng = score_matrices(parts_of(generator)), np.random.default_rng(seed)
+        init.assign_alike(matrices, similarities[:, rows], settings, rng)
 
 
 def learning_rate_scales(

@@ -1,8 +1,8 @@
 """Initial values of scores, residuals, biases and latent projections.
 
 The paper says little; the settings of `methods.cgan_transfer` choose between its reading (scores
-1 / N, residuals 0), nearest old classes (ours), and the two released codes. Pseudo-classes are in
-`methods.prior_controls`.
+1 / N, residuals 0), old classes that are alike (ours), and the two released codes. Pseudo-classes
+are in `methods.prior_controls`.
 """
 
 import keras
@@ -11,6 +11,7 @@ from keras import ops
 
 from cgt_tf.layers.pseudo_class_batch_norm import PropagatedOffsets, ScoreMatrix
 from cgt_tf.methods.cgan_transfer_settings import CGANTransferSettings
+from cgt_tf.methods.discriminant import largest
 
 _RESIDUAL_STD = 0.02
 
@@ -49,7 +50,7 @@ def initialize(
 
 
 def initial_scores(shape, settings: CGANTransferSettings, rng) -> np.ndarray:
-    """Scores [N, M]: 1 / N (also where the nearest classes are found later), 0, or orthogonal."""
+    """Scores [N, M]: 1 / N (also where old classes alike are found later), 0, or orthogonal."""
     if not settings.trains_scores:
         return np.ones(shape, np.float32)
     if settings.scores_init == "orthogonal":
@@ -80,12 +81,31 @@ def _assign_default_bias(bias, fan_in: int, rng) -> None:
     bias.assign(rng.uniform(-limit, limit, bias.shape).astype(np.float32))
 
 
-def assign_nearest(
-    matrices: list[ScoreMatrix], nearest: list[np.ndarray], settings: CGANTransferSettings, rng
+def assign_alike(
+    matrices: list[ScoreMatrix], similarities: np.ndarray, settings: CGANTransferSettings, rng
 ) -> None:
-    """Divides each new class' scores equally among its nearest old classes, plus noise."""
+    """Starts each new class at pseudo-classes that it is like, plus noise.
+
+    `nearest`: at the mean of a few. `similar`: with q_y the proportions in which class y is like
+    each of them, S_y = q_y / |q_y|. Their offsets are nearly independent and of mean 0, so a mean
+    of k is sqrt(k) times too small; these weights keep their size.
+
+    Args:
+        matrices: All scores.
+        similarities: Log q [M, N], see `methods.discriminant`, of the pseudo-classes; of some of
+            the old classes their columns, which need not add up to 1.
+        settings: Which of the two, and the noise.
+        rng: Of the noise.
+    """
+    weights = np.zeros(similarities.shape)
+    if settings.scores_init == "similar":
+        weights = np.exp(similarities - similarities.max(axis=1, keepdims=True))
+        weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+    else:
+        for row, classes in zip(
+            weights, largest(similarities, settings.nearest_classes), strict=True
+        ):
+            row[classes] = 1 / len(classes)
     for matrix in matrices:
-        scores = rng.normal(scale=settings.scores_std, size=matrix.kernel.shape)
-        for label, classes in enumerate(nearest):
-            scores[classes, label] += 1 / len(classes)
-        matrix.kernel.assign(scores.astype(np.float32))
+        noise = rng.normal(scale=settings.scores_std, size=matrix.kernel.shape)
+        matrix.kernel.assign((weights.T + noise).astype(np.float32))

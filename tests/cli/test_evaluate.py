@@ -41,7 +41,7 @@ def root(tmp_path_factory):
         *["--config.evaluation.every=0", "--config.evaluation.batch_size=16"],
         *f"--config.evaluation.num_samples={COUNT} --workdir={root}/run".split(),
     )
-    run("export", f"--workdir={root}/run", f"--output={root}/served")
+    run("export", f"--workdir={root}/run", f"--output={root}/served", "--nearest=False")
     return root
 
 

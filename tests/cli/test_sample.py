@@ -26,7 +26,8 @@ def place(tmp_path_factory):
             *("--config.evaluation.every=0", f"--workdir={place}/{name}"),
         )
         assert status == 0
-    assert invoke("export", f"--workdir={place}/run", f"--output={place}/served") == 0
+    export = ("export", f"--workdir={place}/run", f"--output={place}/served", "--nearest=False")
+    assert invoke(*export) == 0
     return place
 
 

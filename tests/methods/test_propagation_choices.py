@@ -10,6 +10,7 @@ from tiny_sources import penalties, trained_variables, values
 
 from cgt_tf.data.image_set import ImageSet
 from cgt_tf.errors import InputError
+from cgt_tf.methods import discriminant
 from cgt_tf.methods.base import DataSpec
 from cgt_tf.methods.cgan_transfer_settings import CGANTransferSettings
 from cgt_tf.methods.discriminant import nearest_classes
@@ -191,6 +192,19 @@ def test_scores_start_at_the_nearest_classes():
         for label, classes in enumerate(nearest):
             expected = np.isin(np.arange(6), classes) / 2
             np.testing.assert_allclose(scores[:, label], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("kept", [[0, 1, 2, 3, 4, 5], [1, 3, 4]])
+def test_scores_start_at_similar_classes_without_shrinking(kept, monkeypatch):
+    q = np.array([[0.1, 0.3, 0.0, 0.3, 0.2, 0.1], [0.0, 0.1, 0.1, 0.0, 0.8, 0.0]])
+    monkeypatch.setattr(discriminant, "log_similarities", lambda *_: np.log(q + 1e-300))
+    settings = {"scores_init": "similar", "scores_std": 0.0, "prior_classes": len(kept)}
+    transfer, gan = build("table", **settings)
+    transfer.prepare(gan, image_set())
+    expected = (q[:, kept] / np.linalg.norm(q[:, kept], axis=1, keepdims=True)).T
+    for norm in gan.generator.conditional_norms():
+        for part in (norm.scale, norm.shift):
+            np.testing.assert_allclose(part.scores.kernel, expected, atol=1e-6)
 
 
 # Fine-tuning (section 5.4 of the paper).
