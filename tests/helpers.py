@@ -7,6 +7,10 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from cgt_tf.formats.native import save_model
+from cgt_tf.networks.gan import create_gan
+from cgt_tf.networks.spec import GanSpec
+
 
 def make_photos(directory, counts, seed=0, size=(32, 40)):
     """Class folders of random images, by class name how many; width and height in pixels."""
@@ -25,6 +29,19 @@ def make_feature_net(path):
     hidden = keras.layers.AveragePooling2D(16)(images)
     features = keras.layers.Dense(3, name="features")(keras.layers.Flatten()(hidden))
     keras.Model(images, keras.layers.Dense(2, name="logits")(features)).save(path)
+
+
+def make_source(directory, blocks=1):
+    """A native model of five classes, A to E, of 8 pixels or more: a handle for --config.source."""
+    sizes = {"resolution": 4 * 2**blocks, "num_classes": 5, "dim_z": 8, "d_halvings": blocks}
+    widths = (8,) * (blocks + 1)
+    spec = GanSpec(**sizes, g_widths=widths, d_widths=widths)
+    gan = create_gan(spec, list("ABCDE"))
+    rng = np.random.default_rng(0)
+    for norm in gan.generator.conditional_norms():
+        for table in (norm.scale_table, norm.shift_table):
+            table.assign(rng.normal(scale=0.5, size=table.shape))
+    return f"model:{save_model(gan, directory, {})}"
 
 
 @contextlib.contextmanager

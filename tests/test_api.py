@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import make_feature_net, make_photos
+from helpers import make_feature_net, make_photos, make_source
 
 import cgt_tf
 from cgt_tf.api import make_config
@@ -15,6 +15,7 @@ def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("api")
     make_photos(place / "photos", {"dog": 4, "emu": 4})
     make_feature_net(place / "features.keras")
+    make_source(place / "source")
     return place
 
 
@@ -27,7 +28,7 @@ def transfer(place, **values):
         "num_samples": 8,
     }
     return cgt_tf.transfer(
-        *("bundled:glyphs32", f"{place}/photos", f"{place}/run"),
+        *(f"model:{place}/source", f"{place}/photos", f"{place}/run"),
         data={"cache_dir": f"{place}/cache"},
         training=training,
         evaluation={**evaluation, "metrics": ("kmmd",)},
@@ -48,13 +49,13 @@ def test_a_run_is_trained_and_knows_what_it_learnt(place, run):
 
 def test_samples_are_by_class_and_seed(run):
     images = run.sample(count=3)
-    assert images.shape == (2, 3, 32, 32, 3) and images.dtype == np.uint8
+    assert images.shape == (2, 3, 8, 8, 3) and images.dtype == np.uint8
     again = run.sample(["emu", "A"], 2, seed=1)
     # The batch has another size, which rounds otherwise.
     assert np.abs(again[0].astype(int) - images[1, 1:]).max() <= 1
     assert (again[1] != again[0]).any()
     grid = run.grid(count=3, scale=1)
-    assert grid.height > 2 * 32 and grid.width > 3 * 32
+    assert grid.height > 2 * 8 and grid.width > 3 * 8
 
 
 def test_a_run_is_scored_and_exported(place, run):

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import make_photos
+from helpers import make_photos, make_source
 from in_process import run
 from PIL import Image
 
@@ -34,6 +34,7 @@ def root(tmp_path_factory):
     make_photos(root / "heldout", dict.fromkeys(NAMES, 12), seed=1, size=(32, 32))
     run(
         "train",
+        f"--config.source={make_source(root / 'source', blocks=3)}",
         f"--config.data.train={root}/photos",
         f"--config.data.heldout={root}/heldout",
         f"--config.data.cache_dir={root}/cache",

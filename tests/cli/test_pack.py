@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import make_photos
+from helpers import make_photos, make_source
 from in_process import invoke
 
 from cgt_tf.errors import InputError
@@ -16,9 +16,11 @@ def place(tmp_path_factory):
     """Two runs of one step from one source, and a pack of the second."""
     place = tmp_path_factory.mktemp("pack")
     make_photos(place / "photos", {"dog": 2, "emu": 2, "fox": 2})
+    source = make_source(place / "source")
     for name, classes in (("first", "dog"), ("second", "emu,fox")):
         status = invoke(
             "train",
+            f"--config.source={source}",
             f"--config.data.train={place}/photos",
             f"--config.data.classes={classes}",
             f"--config.data.cache_dir={place}/cache",
@@ -52,22 +54,18 @@ def test_a_pack_of_one_run_is_served_with_the_classes_of_another(place, tmp_path
 
 def test_models_with_packs_have_two_forms(place, tmp_path):
     with pytest.raises(InputError, match="a form out of native, saved_model, got 'tflite'"):
-        packing.add("bundled:glyphs32", [place / "new.cgtpack"], f"{tmp_path}/new", "tflite")
+        packing.add(f"model:{place}/source", [place / "new.cgtpack"], f"{tmp_path}/new", "tflite")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_classes_are_added_and_removed_and_listed(place, tmp_path, capsys):
     file, joined = f"{place}/new.cgtpack", tmp_path / "joined"
-    assert (
-        invoke("pack", "add", "--model=bundled:glyphs32", f"--packs={file}", f"--output={joined}")
-        == 0
-    )
+    source = f"model:{place}/source"
+    assert invoke("pack", "add", f"--model={source}", f"--packs={file}", f"--output={joined}") == 0
     np.testing.assert_array_equal(
         pictures(f"model:{joined}", "fox"), pictures(place / "second", "fox")
     )
-    np.testing.assert_array_equal(
-        pictures(f"model:{joined}", "A"), pictures("bundled:glyphs32", "A")
-    )
+    np.testing.assert_array_equal(pictures(f"model:{joined}", "A"), pictures(source, "A"))
     less = tmp_path / "less"
     remove = ("--classes=emu", f"--output={less}")
     assert invoke("pack", "remove", f"--model=model:{joined}", *remove) == 0
@@ -78,7 +76,7 @@ def test_classes_are_added_and_removed_and_listed(place, tmp_path, capsys):
     assert lines[:3] == [
         "2 classes: emu, fox",
         f"of a source with the fingerprint {fingerprint}",
-        "3,584 bytes a class, licence CC0-1.0",
+        "128 bytes a class, licence CC0-1.0",
     ]
     assert lines[-1] == "1 added: fox" and f"source fingerprint {fingerprint}" in lines
     facts = packs.read(place / "new.cgtpack").facts
@@ -111,7 +109,7 @@ def test_classes_are_added_and_removed_and_listed(place, tmp_path, capsys):
             "expected a pack of the model's source, fingerprint",
         ),
         (
-            ["remove", "--model=bundled:glyphs32", "--classes=A", "--output=a"],
+            ["remove", "--model=model:{place}/source", "--classes=A", "--output=a"],
             "got 'A' of the source",
         ),
     ],

@@ -7,7 +7,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from helpers import make_feature_net, make_photos
+from helpers import make_feature_net, make_photos, make_source
 from in_process import invoke
 
 from cgt_tf.drawing import layerwise, similarity
@@ -41,8 +41,10 @@ def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("report")
     make_photos(place / "photos", {"dog": 3, "<i>Ж": 3})
     make_feature_net(place / "features.keras")
+    source = make_source(place / "source")
     for name, extra in (("first", ()), ("second", (f"--config.method.name={[*METHODS][2]}",))):
         arguments = (
+            f"--config.source={source}",
             f"--config.data.train={place}/photos",
             f"--config.data.cache_dir={place}/cache",
             *("--config.training.steps=2", "--config.training.batch_size=2"),
@@ -108,13 +110,13 @@ def test_samples_by_step_and_scores_by_class(place, written):
 
 def test_shares_of_old_classes_are_those_of_the_scores(place):
     found = similarity.of_run(open_snapshot(str(place / "first"), "best"))
-    assert len(found["old"]) == 80 and found["new"] == ["<i>Ж", "dog"]
-    assert len(found["layers"]) == 12
+    assert found["old"] == list("ABCDE") and found["new"] == ["<i>Ж", "dog"]
+    assert len(found["layers"]) == 4
     for table in (found["total"], *found["layers"].values()):
-        assert np.shape(table) == (2, 80)
+        assert np.shape(table) == (2, 5)
         np.testing.assert_allclose(np.sum(table, axis=1), 1, atol=1e-2)
     chart = charts.heat_map(found)
-    assert len(chart["data"]["values"]) == 13 * 2 * 80
+    assert len(chart["data"]["values"]) == 5 * 2 * 5
     # A run without scores has no such section.
     assert similarity.of_run(open_snapshot(str(place / "second"), "best")) is None
 
