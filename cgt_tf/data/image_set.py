@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cgt_tf.data.records import RecordImages
-from cgt_tf.errors import InputError
+from cgt_tf.errors import InputError, first_few
 
 ALL = "all"  # The one class of images without labels.
 _CHUNK = 1024  # Images of one pass over a set.
@@ -223,7 +223,7 @@ def check_no_empty_class(labels: np.ndarray, class_names: Sequence[str], origin:
     numbers = np.bincount(labels[labels >= 0], minlength=len(class_names))
     empty = [name for name, number in zip(class_names, numbers, strict=True) if number == 0]
     if empty or not len(class_names):
-        shown = ", ".join(map(repr, empty[:10])) + (", ..." if len(empty) > 10 else "")
+        shown = first_few(map(repr, empty), 10)
         raise InputError(
             f"expected images of every class in {origin}, found none of {shown or 'any class'}"
         )

@@ -9,7 +9,7 @@ import numpy as np
 from cgt_tf.drawing import similarity
 from cgt_tf.drawing.rows import Row, create_row
 from cgt_tf.drawing.sampler import GanSampler
-from cgt_tf.errors import InputError
+from cgt_tf.errors import InputError, first_few
 from cgt_tf.networks.domains import Domain, assembled, domains_of
 from cgt_tf.networks.gan import Gan
 
@@ -37,7 +37,7 @@ def layer_rows(
     for name in names:
         if name not in shares["new"]:
             raise InputError(
-                f"expected classes that the run has learnt ({', '.join(shares['new'][:5])}, ...), "
+                f"expected classes that the run has learnt ({first_few(shares['new'])}), "
                 f"got {name!r}"
             )
         old = similarity.nearest(shares, name)[0]

@@ -13,7 +13,7 @@ from keras import ops
 
 from cgt_tf.drawing.rows import Row, create_row
 from cgt_tf.drawing.sampler import GanSampler
-from cgt_tf.errors import InputError
+from cgt_tf.errors import InputError, first_few
 from cgt_tf.layers.spectral import SpectralDense
 from cgt_tf.methods.registry import config_from_dict, create_method
 from cgt_tf.networks.biggan import BaseGenerator
@@ -69,8 +69,7 @@ def pseudo_class_rows(
     for name in names:
         if name not in known:
             raise InputError(
-                f"expected pseudo-classes out of {len(known)} ({', '.join(known[:5])}, ...), got "
-                f"{name!r}"
+                f"expected pseudo-classes out of {len(known)} ({first_few(known)}), got {name!r}"
             )
         number = known.index(name)
         told = [{"class": name, "label": None, "pseudo_class": number}] * len(seeds)

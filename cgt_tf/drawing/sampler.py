@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from cgt_tf.data.pipeline import to_uint8
-from cgt_tf.errors import InputError
+from cgt_tf.errors import InputError, first_few
 from cgt_tf.latents import latents_from_seeds
 from cgt_tf.networks.extended import ExtendedGenerator, extended_from
 from cgt_tf.networks.gan import Gan
@@ -116,7 +116,6 @@ def labels_of(sampler: Sampler, names: Sequence[str]) -> np.ndarray:
     for name in names:
         if name not in known:
             raise InputError(
-                f"expected classes of the model's {len(known)} ({', '.join(known[:5])}, ...), "
-                f"got {name!r}"
+                f"expected classes of the model's {len(known)} ({first_few(known)}), got {name!r}"
             )
     return np.array([known.index(name) for name in names], np.int64)

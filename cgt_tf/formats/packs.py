@@ -17,7 +17,7 @@ import safetensors
 import safetensors.numpy
 from PIL import Image
 
-from cgt_tf.errors import InputError
+from cgt_tf.errors import InputError, first_few
 from cgt_tf.files import replaced
 from cgt_tf.networks.domains import Domain, assembled, common_weights, domains_of
 from cgt_tf.networks.extended import extended_from
@@ -182,7 +182,7 @@ def _check_names(names: Sequence[str], known: Sequence[str]) -> None:
     lacking = [name for name in names if name not in known]
     if lacking or not names:
         raise InputError(
-            f"expected classes of the model's {len(known)} ({', '.join(known[:3])}, ...), got "
+            f"expected classes of the model's {len(known)} ({first_few(known)}), got "
             f"{lacking[0] if lacking else 'none'!r}"
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cgt_tf import config as configs
 from cgt_tf.data.image_set import ImageSet
-from cgt_tf.errors import InputError
+from cgt_tf.errors import InputError, first_few
 from cgt_tf.files import read_json
 
 FILE = "config.json"
@@ -110,8 +110,8 @@ def _check_classes(stored: list[str], given: list[str]) -> None:
         return
     gone = [name for name in stored if name not in given]
     new = [name for name in given if name not in stored]
-    text = f"without {_list(gone)}" if gone else ""
-    text += (" and " if gone and new else "") + (f"with {_list(new)}" if new else "")
+    text = f"without {first_few(map(repr, gone))}" if gone else ""
+    text += (" and " if gone and new else "") + (f"with {first_few(map(repr, new))}" if new else "")
     raise InputError(f"a resumed run keeps its classes, got them {text or 'in another order'}")
 
 
@@ -126,10 +126,6 @@ def _check_images(stored: dict, given: dict) -> None:
         parts.append(f"{name!r} has {other}")
     more = f" and {len(changed) - _SHOWN} more classes" if len(changed) > _SHOWN else ""
     raise InputError(f"a resumed run keeps its training images: {'; '.join(parts)}{more}")
-
-
-def _list(names: list[str]) -> str:
-    return ", ".join(map(repr, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")
 
 
 def _flat(values: dict, prefix: str = "") -> dict:

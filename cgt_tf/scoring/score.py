@@ -15,7 +15,7 @@ from cgt_tf.config import EvaluationConfig
 from cgt_tf.data import image_specs
 from cgt_tf.data.few_shot import load_data
 from cgt_tf.data.image_set import ImageSet
-from cgt_tf.errors import InputError
+from cgt_tf.errors import InputError, first_few
 from cgt_tf.export.served import ServedGenerator, load_saved_model
 from cgt_tf.features.loading import refuse_program
 from cgt_tf.methods.registry import config_from_dict
@@ -220,8 +220,8 @@ def _model_reference(served: ServedGenerator, request: Request) -> ImageSet:
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise InputError(
-            f"expected classes of the SavedModel, which has {len(known)} ({', '.join(known[:5])}, "
-            f"...), got {unknown[0]!r}: choose with --classes"
+            f"expected classes of the SavedModel, which has {len(known)} ({first_few(known)}), "
+            f"got {unknown[0]!r}: choose with --classes"
         )
     if wanted and images.class_names != (image_specs.FLAT_CLASS,):
         order = np.argsort(positions_of(known, wanted))
