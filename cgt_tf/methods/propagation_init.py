@@ -86,9 +86,11 @@ def assign_alike(
 ) -> None:
     """Starts each new class at pseudo-classes that it is like, plus noise.
 
-    `nearest`: at the mean of a few. `similar`: with q_y the proportions in which class y is like
-    each of them, S_y = q_y / |q_y|. Their offsets are nearly independent and of mean 0, so a mean
-    of k is sqrt(k) times too small; these weights keep their size.
+    `nearest`: at the mean of a few. `similar`: at o + P~' q_y / |q_y|, with q_y the proportions in
+    which class y is like each of them, o their mean and P~ their deviations from it. Mixed by q_y
+    alone, deviations of k unrelated classes would be sqrt(k) times smaller than one class' own. As
+    the rows of P~ add up to 0, scores of these offsets are q_y / |q_y| and what they lack of a sum
+    of 1, the same for all pseudo-classes.
 
     Args:
         matrices: All scores.
@@ -101,6 +103,7 @@ def assign_alike(
     if settings.scores_init == "similar":
         weights = np.exp(similarities - similarities.max(axis=1, keepdims=True))
         weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+        weights += (1 - weights.sum(axis=1, keepdims=True)) / weights.shape[1]
     else:
         for row, classes in zip(
             weights, largest(similarities, settings.nearest_classes), strict=True

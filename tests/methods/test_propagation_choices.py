@@ -201,10 +201,11 @@ def test_scores_start_at_similar_classes_without_shrinking(kept, monkeypatch):
     settings = {"scores_init": "similar", "scores_std": 0.0, "prior_classes": len(kept)}
     transfer, gan = build("table", **settings)
     transfer.prepare(gan, image_set())
-    expected = (q[:, kept] / np.linalg.norm(q[:, kept], axis=1, keepdims=True)).T
-    for norm in gan.generator.conditional_norms():
-        for part in (norm.scale, norm.shift):
-            np.testing.assert_allclose(part.scores.kernel, expected, atol=1e-6)
+    weights = q[:, kept] / np.linalg.norm(q[:, kept], axis=1, keepdims=True)
+    for part in parts_of(gan.generator):
+        old = ops.convert_to_numpy(part.prior.kernel)
+        expected = old.mean(axis=0) + weights @ (old - old.mean(axis=0))
+        np.testing.assert_allclose(part.table(), expected, atol=1e-6)
 
 
 # Fine-tuning (section 5.4 of the paper).
