@@ -42,7 +42,7 @@ def test_defaults_are_valid(name):
         (
             "cgan_transfer.scores_init",
             "zeros",
-            "must be one of uniform, nearest, random, orthogonal, got 'zeros'",
+            "must be one of uniform, nearest, similar, random, orthogonal, got 'zeros'",
         ),
         (
             "bsa_adv.residual_init",
