@@ -69,8 +69,6 @@ class PropagatedOffsets(MixedLayer):
         num_pseudo_classes: N; 0 for residuals alone.
         latent_dim: Width of the latent chunk; 0 for none.
         residual: Whether there is R.
-        centred_residual: Whether R counts from its mean over the classes, so that what all classes
-            share is in none of them.
         scores: A built `ScoreMatrix` to share with other layers; default: one of its own.
         spectral_norm: Whether P, S and Z are divided by their spectral norms.
         score_bias, prior_bias, latent_bias: Whether S, P and Z have a bias.
@@ -85,7 +83,6 @@ class PropagatedOffsets(MixedLayer):
         num_pseudo_classes,
         latent_dim=0,
         residual=True,
-        centred_residual=False,
         scores=None,
         spectral_norm=False,
         score_bias=False,
@@ -101,7 +98,6 @@ class PropagatedOffsets(MixedLayer):
             "num_pseudo_classes": num_pseudo_classes,
             "latent_dim": latent_dim,
             "residual": residual,
-            "centred_residual": centred_residual,
             "spectral_norm": spectral_norm,
             "score_bias": score_bias,
             "prior_bias": prior_bias,
@@ -157,14 +153,8 @@ class PropagatedOffsets(MixedLayer):
             scores = self.scores(class_weights, training=training, labels=labels)
             offsets = offsets + self.prior(scores, training=training)
         if self.residual is not None:
-            offsets = offsets + _rows_of(self.residuals(), class_weights, labels)
+            offsets = offsets + _rows_of(self.residual, class_weights, labels)
         return offsets if latent is None else offsets + self.latent(latent, training=training)
-
-    def residuals(self):
-        """R as it counts, [M, C]; its mean goes before use, so its gradient has none either."""
-        if not self.settings["centred_residual"]:
-            return self.residual
-        return self.residual - ops.mean(self.residual, axis=0, keepdims=True)
 
     def table(self):
         """Offsets of the new classes without their latent part, [M, C]."""

@@ -4,7 +4,7 @@ Ours. Each old class i is a Gaussian in the features h of the source's discrimin
 centroid mu_i and the covariance W that all classes have within them, both of images that the source
 itself generates. A new class y of mean feature h_y is like them in the proportions
 
-    q_yi = softmax_i(-(h_y - mu_i)' (W + eps I)^-1 (h_y - mu_i) / (2 tau)).
+    q_yi = softmax_i(-(h_y - mu_i)' (W + eps I)^-1 (h_y - mu_i) / 2).
 
 Features are taken at unit length: sums over space grow with contrast, which real images vary more
 than generated ones, and a few images of long features would make the mean of their class.
@@ -55,10 +55,10 @@ class Discriminant:
         ridge = max(ridge, np.finfo(np.float64).tiny)
         self.precision = np.linalg.inv(covariance + ridge * np.eye(len(covariance)))
 
-    def log_similarities(self, features: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-        """log q [m, N] of features [m, d], at a temperature tau above 0."""
+    def log_similarities(self, features: np.ndarray) -> np.ndarray:
+        """log q [m, N] of features [m, d]."""
         distances = self._squared_distances(np.asarray(features, np.float64))
-        logits = -distances / (2 * temperature)
+        logits = -distances / 2
         logits -= logits.max(axis=1, keepdims=True)
         return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
 
@@ -124,16 +124,14 @@ def _features(discriminator, batches) -> np.ndarray:
     return features / np.maximum(lengths, np.finfo(np.float64).tiny)
 
 
-def log_similarities(source: Gan, images: ImageSet, temperature: float = 1.0) -> np.ndarray:
+def log_similarities(source: Gan, images: ImageSet) -> np.ndarray:
     """log q [M, N]: how much each new class is like each of the source's.
 
     Args:
         source: With a discriminator.
-        images: The new classes'.
-        temperature: Tau, above 0; at 1 a class' mean image is judged as a sample would be.
+        images: The new classes'. The mean of a class is judged as one sample would be.
     """
-    discriminant = source_discriminant(source)
-    return discriminant.log_similarities(class_features(source, images), temperature)
+    return source_discriminant(source).log_similarities(class_features(source, images))
 
 
 def nearest_classes(source: Gan, images: ImageSet, count: int) -> list[np.ndarray]:

@@ -10,7 +10,7 @@ of x_k is then <B_k, g>, and its step eta <B_k, g> / |B_k|, so that o moves by e
 Divided by its gain, a learning rate changes the offsets as fast as that of free offsets (B = I,
 gain 1) does. With N rows of one length that spread evenly over C <= N dimensions, and rho the RMS
 of their elements, the gain is N rho / sqrt(C); with fewer rows than dimensions it is sqrt(N) rho;
-with orthogonal rows, as those of whitened coordinates are, sqrt(sum_k |B_k|^2 / C).
+with orthogonal rows sqrt(sum_k |B_k|^2 / C).
 """
 
 from collections.abc import Iterable

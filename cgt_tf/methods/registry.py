@@ -13,7 +13,6 @@ from cgt_tf.methods.base import TransferMethod
 # Name -> "module:class", imported when a run needs it.
 METHODS = {
     "cgan_transfer": "cgt_tf.methods.cgan_transfer:CGANTransfer",
-    "class_prior": "cgt_tf.methods.class_prior:ClassPrior",
     "bsa_adv": "cgt_tf.methods.bsa_adv:BSAAdversarial",
     "scratch": "cgt_tf.methods.scratch:Scratch",
     "transfergan": "cgt_tf.methods.transfergan:TransferGAN",

@@ -3,8 +3,6 @@
 import dataclasses
 
 import keras
-import numpy as np
-from keras import ops
 
 from cgt_tf.config import Config
 from cgt_tf.errors import InputError
@@ -13,9 +11,6 @@ from cgt_tf.networks.discriminator import Discriminator
 from cgt_tf.networks.gan import Gan, create_discriminator
 from cgt_tf.networks.spec import GanSpec
 from cgt_tf.networks.weights import copy_weights
-
-# After so many power steps a table's norm is known.
-_POWER_STEPS = 20
 
 
 def check_transfer(source: Gan, target: DataSpec) -> None:
@@ -94,19 +89,3 @@ def transferred_discriminator(
     table.assign(keras.initializers.Orthogonal(seed=config.seed)(table.shape))
     discriminator.frozen_blocks = frozen
     return discriminator
-
-
-def mix_class_table(source: Gan, discriminator: Discriminator, weights: np.ndarray) -> None:
-    """Starts the discriminator's new classes at mixtures of the source's.
-
-    Args:
-        source: Its discriminator knows all its N classes.
-        discriminator: Discriminator of the M new ones.
-        weights: [M, N].
-    """
-    old = ops.convert_to_numpy(source.discriminator.class_projection.table())
-    layer = discriminator.class_projection
-    layer.kernel.assign(weights @ old)
-    # Divided by a norm that is still too small, classes alike would count too much at first.
-    for _ in range(_POWER_STEPS):
-        layer.normalized_kernel(True)

@@ -91,12 +91,6 @@ CASES = {
         lambda: PropagatedOffsets(4, num_classes=3, num_pseudo_classes=5),
         (CLASSES,),
     ),
-    "propagated_centred": (
-        lambda: PropagatedOffsets(
-            4, num_classes=3, num_pseudo_classes=5, prior_bias=True, centred_residual=True
-        ),
-        (CLASSES,),
-    ),
     "scores": (lambda: ScoreMatrix(5, use_bias=True), (normal(2, 5),)),
     "conv_outputs": (lambda: SpectralConv2D(5, outputs=3), (IMAGES,)),
     "affine_domains": (lambda: AffineBatchNorm(8, statistics=2), (IMAGES, BY_DOMAIN)),

@@ -20,7 +20,6 @@ from cgt_tf.training.session import Session
 # What a method needs to be through with all its stages in two steps.
 KNOBS = {
     "cgan_transfer": {},
-    "class_prior": {},
     "bsa_adv": {},
     "scratch": {},
     "transfergan": {},
@@ -35,7 +34,7 @@ TWO_REPLICAS = {"bsa": {"bsa": {"emd": 0.0}}, "d3t_gan": {"d3t_gan": {"lambda_g"
 # Methods between which all kinds of networks are exported in the default run.
 EXPORTED = {"scratch", "cgan_transfer", "minegan", "hyper_modulation"}
 # Those with steps of their own; test_trajectories.py makes a graph of cgan_transfer's.
-AS_GRAPHS = {"class_prior", "transfergan", "bsa", "minegan", "hyper_modulation", "d3t_gan"}
+AS_GRAPHS = {"transfergan", "bsa", "minegan", "hyper_modulation", "d3t_gan"}
 SEEDS = np.array([3, 1, 4, 1], np.int64)
 
 

@@ -53,7 +53,6 @@ CASES = {
         "cgan_transfer.prior_classes": 3,
         "cgan_transfer.equal_updates": True,
     },
-    "class_prior": {"method.name": "class_prior"},
     "bsa_adv": {"method.name": "bsa_adv", "bsa_adv.residual_init": "mean_old"},
     "scratch": {"method.name": "scratch"},
     "transfergan": {"method.name": "transfergan", "transfergan.class_init": "nearest"},

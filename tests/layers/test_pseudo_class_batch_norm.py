@@ -54,19 +54,6 @@ def test_variables_start_at_zero(layer):
     assert all(not np.any(v) for v in layer.trainable_variables)
 
 
-def test_centred_residuals_add_up_to_0_over_the_classes():
-    plain, centred = build(), build(centred_residual=True)
-    for one in (plain, centred):
-        randomize(one)
-    for free, part in zip(parts(plain), parts(centred), strict=True):
-        residual = ops.convert_to_numpy(part.residual)
-        expected = free.table() - residual.mean(axis=0)
-        np.testing.assert_allclose(part.table(), expected, rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(part.residuals().numpy().sum(axis=0), 0, atol=1e-6)
-        part.residual.assign(residual + 3)
-        np.testing.assert_allclose(part.table(), expected, rtol=1e-5, atol=1e-5)
-
-
 def test_biases_and_spectral_norms_add_their_variables():
     biases = {"score_bias": True, "prior_bias": True, "latent_bias": True}
     layer = build(2, spectral_norm=True, **biases)

@@ -34,13 +34,13 @@ def labelled(count, classes, dim, spread=1.0, seed=0):
 
 def test_similarities_are_the_softmax_of_distances_in_the_pooled_covariance():
     features, labels = labelled(60, 3, 4)
-    found = Discriminant(features, labels).log_similarities(features[:5] + 0.3, temperature=2.5)
+    found = Discriminant(features, labels).log_similarities(features[:5] + 0.3)
     means = np.array([features[labels == i].mean(axis=0) for i in range(3)])
     pooled = sum(np.cov(features[labels == i].T) * 19 for i in range(3)) / 57
     ridged = pooled + 0.01 * np.trace(pooled) / 4 * np.eye(4)
     for row, h in zip(found, features[:5] + 0.3, strict=True):
         distances = np.array([(h - mu) @ np.linalg.solve(ridged, h - mu) for mu in means])
-        expected = np.exp(-distances / 5)
+        expected = np.exp(-distances / 2)
         np.testing.assert_allclose(np.exp(row), expected / expected.sum(), rtol=1e-6)
 
 

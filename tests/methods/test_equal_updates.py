@@ -25,14 +25,14 @@ def test_rows_that_spread_evenly():
     assert response([few]).gain == pytest.approx(np.sqrt(3) * np.sqrt(np.mean(few**2)))
 
 
-def test_the_rows_of_whitened_coordinates():
+def test_the_rows_of_principal_components():
     left, values, right = np.linalg.svd(normal(6, 9), full_matrices=False)
     deviations = left * values @ right
     rows = values[:, None] * right / np.sqrt(6)
     rho = np.sqrt(np.mean(deviations**2))
     assert response([rows]).gain == pytest.approx(rho)
     split = np.split(rows, [2, 5], axis=1)
-    # In blocks the rows are not orthogonal, but each block alone is whitened by its own.
+    # In blocks the rows are not orthogonal, but those of each block alone are.
     apart = [
         np.linalg.svd(block)[1][:, None] * np.linalg.svd(block)[2][: min(block.shape)]
         for block in split
