@@ -42,7 +42,7 @@ def place(tmp_path_factory):
     make_photos(place / "photos", {"dog": 3, "<i>Ж": 3})
     make_feature_net(place / "features.keras")
     source = make_source(place / "source")
-    for name, extra in (("first", ()), ("second", (f"--config.method.name={[*METHODS][2]}",))):
+    for name, extra in (("first", ()), ("second", (f"--config.method.name={[*METHODS][1]}",))):
         arguments = (
             f"--config.source={source}",
             f"--config.data.train={place}/photos",
