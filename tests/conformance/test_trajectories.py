@@ -17,6 +17,9 @@ from helpers import as_graphs
 GOLDEN = json.loads(trajectories.GOLDEN.read_text(encoding="utf-8"))
 # A variable moves by some 1e-4 of its size, of which a float keeps three digits.
 MOVED_RTOL = 2e-3
+# Biases before a norm have a gradient of 0 but for rounding, and move by up to 3e-8, with another
+# number of threads by another 3e-8. All else moves by more than 3e-7.
+ROUNDING = 5e-8
 # Case -> why it was recorded again.
 INTENDED = {
     "ramp": "the generator's classes are blended in from their mean, no longer from offsets of 0",
@@ -64,7 +67,7 @@ def check(found, case):
         # What a float's spacing leaves of a small step of a large variable.
         spacing = 6e-8 * found["norms"][name]
         np.testing.assert_allclose(
-            moved[name], value, rtol=MOVED_RTOL, atol=1e-8 + 3 * spacing, err_msg=name
+            moved[name], value, rtol=MOVED_RTOL, atol=ROUNDING + 3 * spacing, err_msg=name
         )
 
 
