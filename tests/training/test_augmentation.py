@@ -16,7 +16,7 @@ EVERYTHING = {
     "augmentation": {
         "policy": AUGMENTATIONS,
         "adaptive": True,
-        "ada_target": -1.5,  # Any sign is above it: the probability rises.
+        "ada_target": -1.0,  # Any sign is above it: the probability rises.
         "ada_kimg": 0.05,
         "ada_every": 2,
     },

@@ -53,7 +53,7 @@ def test_twenty_steps_leave_the_old_classes_bit_identical(kind, tmp_path):
     old, new = np.array([0, source.spec.num_classes - 1]), source.spec.num_classes + np.arange(2)
     extended = method.extended(networks)
     images = {y[0]: ops.convert_to_numpy(extended(z, y, 0.5)) for y in (old, new)}
-    np.testing.assert_allclose(images[0], source.generator(z, old, truncation=0.5)[0], atol=1e-4)
+    np.testing.assert_allclose(images[0], source.generator(z, old, truncation=0.5)[0], atol=2e-4)
     data = np.random.default_rng(2).integers(0, 256, (8, side, side, 3), dtype=np.uint8)
     image_set = ImageSet(data, np.arange(8, dtype=np.int32) % 2, NAMES, "random")
     run = RunDir(tmp_path / "run")

@@ -193,5 +193,9 @@ def test_a_run_killed_around_the_border_ends_the_same(straight, tmp_path):
 
 
 if __name__ == "__main__":
+    # As in tests/conftest.py: only then are runs here and there the same bit for bit.
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.run_functions_eagerly(True)
     die_at(int(sys.argv[2]), bool(int(sys.argv[3])), lambda: os.kill(os.getpid(), signal.SIGKILL))
     make_run(Path(sys.argv[1])).train()
